@@ -1,0 +1,1 @@
+"""The command line: argument tree, project file, and the only module that prints."""

@@ -1,0 +1,1 @@
+"""One file or folder for each system, behind the ports of core."""

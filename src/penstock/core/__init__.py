@@ -1,0 +1,1 @@
+"""The contract all parts share: errors, names, types, items, specs and the ports of a connector."""

@@ -1,0 +1,1 @@
+"""The engine: moves items from plan to journal through workers, and never sees a row."""

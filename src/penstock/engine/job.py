@@ -1,0 +1,114 @@
+"""The contract between a job and the engine: a planner, a handler, and what the driver asks in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from penstock.core.errors import PenstockError
+from penstock.core.item import Item, Json, PlannedGroup, Progress, Spawn
+from penstock.core.ports import Session
+from penstock.core.spec import ConnectionSpec, RunSpec
+
+OpenSession = Callable[[ConnectionSpec], Session]
+
+
+class WorkerContext(Protocol):
+    """What a handler is given besides its item; belongs to one worker thread."""
+
+    @property
+    def run_id(self) -> str: ...
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first try since the last progress."""
+        ...
+
+    @property
+    def cursor(self) -> Json | None:
+        """The cursor of the last Progress that reached the journal, in this run or an earlier one; None at the start."""
+        ...
+
+    @property
+    def shared(self) -> Mapping[str, str]:
+        """What the job's `shared()` said when the item was handed out: snapshot tokens and the like."""
+        ...
+
+    def session(self, connection: str) -> Session:
+        """This worker's own session for a connection, opened on first use and kept until it breaks."""
+        ...
+
+    def moved(self, rows: int, size_bytes: int) -> None:
+        """Tell the display that rows are on their way (not safe yet). Raises Stopped or TimedOut when the item must end
+        now; cheap enough to call for each batch."""
+        ...
+
+
+# A handler is called once per attempt and yields whenever its work so far is safe at the target. It must be picklable
+# (a module-level function, or an instance of a module-level frozen dataclass with __call__) to run in processes.
+Handler = Callable[[Item, WorkerContext], Iterator[Progress | Spawn]]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the journal knows when a plan is made: groups planned before (with their facts) and the job's saved state."""
+
+    groups: Mapping[str, Json] = field(default_factory=dict)
+    state: Mapping[str, Json] = field(default_factory=dict)
+    resumed: bool = False
+
+
+@dataclass(frozen=True)
+class StateChange:
+    """A value of the job's state (watermarks), saved in the same journal transaction as the item that made it."""
+
+    key: str
+    value: Json | None
+
+
+class Job(Protocol):
+    """One job, ready to run. All methods are called from the driver thread only."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def plan_hash(self) -> str:
+        """Changes whenever the settings change such that an old plan must not be resumed."""
+        ...
+
+    @property
+    def settings(self) -> RunSpec: ...
+
+    @property
+    def connections(self) -> Mapping[str, ConnectionSpec]:
+        """The connections that handlers will ask for by name."""
+        ...
+
+    @property
+    def handler(self) -> Handler: ...
+
+    def plan(self, known: Known) -> Iterator[PlannedGroup]:
+        """Groups of items, lazily: the engine pulls while workers already run. Groups in known.groups are not made again."""
+        ...
+
+    def shared(self) -> Mapping[str, str]:
+        """Small facts sent along with every item from now on."""
+        ...
+
+    def recover(self, error: PenstockError) -> bool:
+        """Called with an item's error that may be tried again, before it is: renew what shared() tells if the error says
+        it is gone (SnapshotLost). True when something changed."""
+        ...
+
+    def settle(self, item: Item, result: Json) -> tuple[StateChange, ...]:
+        """Called once when an item is done, with its merged result: the state to save with it."""
+        ...
+
+    def close(self) -> None:
+        """Free what plan() and shared() opened (the session that holds the snapshot). May be repeated."""
+        ...

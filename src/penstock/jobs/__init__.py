@@ -1,0 +1,1 @@
+"""The job kinds: a planner and a handler each."""

@@ -1,0 +1,1 @@
+"""For authors of connectors: conformance suite, memory connector, fault injection, fake clock."""
