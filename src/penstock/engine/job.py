@@ -35,6 +35,12 @@ class WorkerContext(Protocol):
         """What the job's `shared()` said when the item was handed out: snapshot tokens and the like."""
         ...
 
+    @property
+    def facts(self) -> Json:
+        """The facts the plan kept with the item's group (PlannedGroup.facts); {} for a spawned item of an unplanned
+        group. The same object for all items of a group within one worker, so that it may be decoded once."""
+        ...
+
     def session(self, connection: str) -> Session:
         """This worker's own session for a connection, opened on first use and kept until it breaks."""
         ...
@@ -87,6 +93,11 @@ class Job(Protocol):
     @property
     def connections(self) -> Mapping[str, ConnectionSpec]:
         """The connections that handlers will ask for by name."""
+        ...
+
+    @property
+    def locks(self) -> tuple[str, ...]:
+        """Names the run must hold alone besides the job itself, such as target tables known before planning."""
         ...
 
     @property
