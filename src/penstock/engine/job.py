@@ -14,6 +14,16 @@ from penstock.core.spec import ConnectionSpec, RunSpec
 OpenSession = Callable[[ConnectionSpec], Session]
 
 
+@dataclass(frozen=True)
+class GroupDone:
+    """What is done in a group below an item's stage: items, their rows and bytes, and their results merged by key."""
+
+    items: int = 0
+    rows: int = 0
+    size_bytes: int = 0
+    results: Json = field(default_factory=dict)
+
+
 class WorkerContext(Protocol):
     """What a handler is given besides its item; belongs to one worker thread."""
 
@@ -39,6 +49,12 @@ class WorkerContext(Protocol):
     def facts(self) -> Json:
         """The facts the plan kept with the item's group (PlannedGroup.facts); {} for a spawned item of an unplanned
         group. The same object for all items of a group within one worker, so that it may be decoded once."""
+        ...
+
+    @property
+    def done(self) -> GroupDone:
+        """What the journal holds as done in the item's group below the item's stage, over all resumes of the plan; the
+        whole of those stages, since the item became ready only then. Empty for stage 0."""
         ...
 
     def session(self, connection: str) -> Session:
