@@ -18,6 +18,10 @@ class Mode(Enum):
     UPSERT: by key, rows are updated or inserted. DELETE_INSERT: target rows whose key occurs in the load are deleted,
     then all rows read are inserted (a key may occur many times: a slice). INSERT_ONLY: rows whose key the target lacks
     are inserted, the others are left as they are.
+
+    A NULL in a key equals a NULL, so that a load which runs twice adds nothing. UPSERT and INSERT_ONLY bring one row a
+    key: of several in the load the one with the greatest cursor (a value is greater than NULL), and among equal cursors
+    the same one whatever the order in which parts arrive. UPSERT leaves columns that the load lacks as they are.
     """
 
     REPLACE = "replace"
