@@ -1,0 +1,163 @@
+"""The handler of copy items: prepare, load, count and publish one table, rows flowing from reader to writer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from penstock.core.errors import CountMismatch, DataError
+from penstock.core.item import Item, Progress
+from penstock.core.load import BatchSize, Chunk, Expected, Mode, Published, Written
+from penstock.core.ports import RawReader, RawWriter, Reader, Session, Snapshots
+from penstock.core.secret import Secret
+from penstock.core.spec import plain
+from penstock.engine.job import GroupDone, WorkerContext
+from penstock.jobs.copy.expressions import compile_batches
+from penstock.jobs.copy.facts import TablePlan, decode
+
+SOURCE = "source"
+TARGET = "target"
+SNAPSHOT = "snapshot"
+PREPARE, LOAD, COUNT, PUBLISH = "prepare", "load", "count", "publish"
+
+
+class CopyHandler:
+    """Runs one item of a copy job. Picklable; keeps only a cache of decoded plans."""
+
+    def __init__(self, salts: Sequence[Secret], batch: BatchSize) -> None:
+        self._salts = tuple(salts)
+        self._batch = batch
+        self._plans: dict[str, TablePlan] = {}
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_plans": {}}
+
+    def __call__(self, item: Item, context: WorkerContext) -> Iterator[Progress]:
+        plan = self._plan(context)
+        if item.kind == PREPARE:
+            context.session(TARGET).writer().prepare(plan.load)
+            yield Progress()
+        elif item.kind == LOAD:
+            yield self._load(plan, item, context)
+        elif item.kind == COUNT:
+            count = _reader(plan, context).count(plan.source)
+            yield Progress(result={"count": count, f"counted:{_snapshot(context)}": True})
+        else:
+            yield _publish(plan, context)
+
+    def _plan(self, context: WorkerContext) -> TablePlan:
+        load_id = context.facts["load"]["load_id"]
+        if load_id not in self._plans:
+            # A worker mostly stays with one table at a time; a few plans are enough and keep memory flat.
+            if len(self._plans) >= 8:
+                self._plans.clear()
+            self._plans[load_id] = decode(context.facts, self._salts)
+        return self._plans[load_id]
+
+    def _load(self, plan: TablePlan, item: Item, context: WorkerContext) -> Progress:
+        chunk = Chunk(int(item.payload["ordinal"]), item.payload["bounds"])
+        part = f"{chunk.ordinal:06d}"
+        writer = context.session(TARGET).writer()
+        reader = _reader(plan, context)
+        if plan.raw and isinstance(reader, RawReader) and isinstance(writer, RawWriter):
+            written = writer.write_raw(plan.load, part, reader.raw(plan.source, chunk))
+        else:
+            written = writer.write(plan.load, part, self._batches(plan, reader, chunk, context))
+        return _loaded(written, context)
+
+    def _batches(
+        self, plan: TablePlan, reader: Reader, chunk: Chunk, context: WorkerContext
+    ) -> Iterator[pa.RecordBatch]:
+        apply = compile_batches(plan.expressions, plan.run)
+        batches = reader.read(plan.source, chunk, self._batch)
+        try:
+            for batch in batches:
+                out = apply(batch)
+                context.moved(out.num_rows, out.nbytes)
+                yield out
+        finally:
+            # A writer that fails leaves this generator early; closing the reader's frees its cursor at once.
+            close = getattr(batches, "close", None)
+            if close is not None:
+                close()
+
+
+def _reader(plan: TablePlan, context: WorkerContext) -> Reader:
+    session: Session = context.session(SOURCE)
+    if plan.snapshot and isinstance(session, Snapshots):
+        session.use_snapshot(context.shared[SNAPSHOT])
+    return session.reader()
+
+
+def _snapshot(context: WorkerContext) -> str:
+    return context.shared.get(SNAPSHOT, "")
+
+
+def _loaded(written: Written, context: WorkerContext) -> Progress:
+    """A part written by an earlier try was read in the snapshot of that time, which nobody remembers."""
+    seen = "unknown" if written.again else _snapshot(context)
+    return Progress(written.rows, written.size_bytes, result={f"read:{seen}": True})
+
+
+def _publish(plan: TablePlan, context: WorkerContext) -> Progress:
+    done = context.done
+    _compare_with_source(plan, done)
+    writer = context.session(TARGET).writer()
+    if plan.load.mode is Mode.REPLACE and done.rows == 0 and plan.on_empty != "publish":
+        if plan.on_empty == "fail":
+            raise DataError(
+                f"nothing was read from {plan.source}, and on_empty is fail; {plan.load.table} is as it was",
+                "check the source, or set on_empty to publish (empty the target) or keep",
+            )
+        writer.discard(plan.load)
+        return Progress(result={"kept": True, "notes": ["the source gave no rows: the target was left as it was"]})
+    published = writer.publish(plan.load, Expected(plan.chunks, done.rows))
+    _compare_with_target(plan, done, published)
+    return Progress(result={**plain(published), "proof": proof(done), "watermark": plan.watermark})
+
+
+def _compare_with_source(plan: TablePlan, done: GroupDone) -> None:
+    """Rows loaded against rows the source counted, where both saw one moment."""
+    if "count" not in done.results or not comparable(done):
+        return
+    count = done.results["count"]
+    if count != done.rows:
+        raise CountMismatch(
+            f"{plan.source} counts {count} rows but {done.rows} were read; {plan.load.table} is as it was",
+            "the source changed while it was read without a snapshot: run again"
+            if not plan.snapshot
+            else "this is a defect of the split: run with `split: false` and report it",
+        )
+
+
+def comparable(done: GroupDone) -> bool:
+    """Whether all parts and the count come from one snapshot (or from a source without snapshots)."""
+    read = {key.removeprefix("read:") for key in done.results if key.startswith("read:")}
+    counted = {key.removeprefix("counted:") for key in done.results if key.startswith("counted:")}
+    return len(read | counted) == 1
+
+
+def proof(done: GroupDone) -> dict[str, object]:
+    """What the report says about how the rows were proven."""
+    moments = sorted(key.removeprefix("read:") for key in done.results if key.startswith("read:"))
+    return {
+        "rows_read": done.rows,
+        "source_count": done.results.get("count"),
+        "snapshots": len(moments),
+        "compared": "count" in done.results and comparable(done),
+    }
+
+
+def _compare_with_target(plan: TablePlan, done: GroupDone, published: Published) -> None:
+    """What the target holds after the publish against what was sent; a difference fails the item."""
+    mode = plan.load.mode
+    expected = (
+        done.rows if mode is Mode.REPLACE else published.rows_before + published.rows_inserted - published.rows_deleted
+    )
+    if published.rows_staged != done.rows or published.rows_after != expected:
+        raise CountMismatch(
+            f"{plan.load.table} holds {published.rows_after} rows after the load, expected {expected} "
+            f"({done.rows} read, {published.rows_staged} staged)",
+            "another program wrote to the table, or a trigger changed rows; compare the table with its source",
+        )

@@ -1,0 +1,244 @@
+"""The planner of copy jobs: tables into items, under one snapshot, lazily, and the state that the next run needs."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from penstock.core.errors import ConnectionLost, PenstockError, SnapshotLost
+from penstock.core.item import Item, Json, PlannedGroup
+from penstock.core.load import BatchSize, Chunk
+from penstock.core.ports import Ability, Connector, Session, Snapshots
+from penstock.core.secret import Secret
+from penstock.core.spec import ConnectionSpec, CopySpec, Project, RunSpec, digest
+from penstock.engine.job import Handler, Known, OpenSession, StateChange
+from penstock.jobs.copy import watermark as marks
+from penstock.jobs.copy.expressions import RunFacts
+from penstock.jobs.copy.facts import TablePlan, decode, encode
+from penstock.jobs.copy.handler import COUNT, LOAD, PREPARE, PUBLISH, SNAPSHOT, SOURCE, TARGET, CopyHandler
+from penstock.jobs.copy.survey import Choice, Ends, Surveyed, survey
+
+ConnectorOf = Callable[[str], Connector]
+
+
+@dataclass(frozen=True)
+class CopyOptions:
+    """How this run differs from the project's settings.
+
+    `full_refresh` ignores watermarks and replaces incremental tables. `accept_schema_changes` answers every "ask" of
+    the schema policy with yes.
+    """
+
+    choice: Choice = Choice()
+    full_refresh: bool = False
+    accept_schema_changes: bool = False
+
+
+class CopyJob:
+    """One copy job, ready for the engine; holds the planner's sessions and with them the snapshot and the claims."""
+
+    kind = "copy"
+    locks: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        spec: CopySpec,
+        project: Project,
+        open_session: OpenSession,
+        connector_of: ConnectorOf,
+        options: CopyOptions = CopyOptions(),
+    ) -> None:
+        self.spec = spec
+        self._open = open_session
+        self._options = options
+        self.connections: Mapping[str, ConnectionSpec] = {
+            SOURCE: project.connections[spec.source],
+            TARGET: project.connections[spec.target],
+        }
+        self._connectors = {side: connector_of(one.scheme) for side, one in self.connections.items()}
+        self._salts = salts(spec)
+        self._sessions: dict[str, Session] = {}
+        self._snapshot = ""
+        self._plans: list[TablePlan] = []
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def settings(self) -> RunSpec:
+        return self.spec.run
+
+    @property
+    def plan_hash(self) -> str:
+        """Of everything that decides what is read and where it goes; not of workers, retries and other ways to run."""
+        return digest(
+            {
+                "spec": replace(self.spec, run=RunSpec(), after=()),
+                "connections": {side: one.url for side, one in self.connections.items()},
+                "choice": self._options.choice,
+                "full_refresh": self._options.full_refresh,
+            }
+        )
+
+    @property
+    def handler(self) -> Handler:
+        return CopyHandler(self._salts, BatchSize())
+
+    # What the engine asks, in the order in which it asks it.
+
+    def plan(self, known: Known) -> Iterator[PlannedGroup]:
+        """Survey everything first, so that what is wrong is said before a row moves; then table by table, largest first."""
+        for facts in known.groups.values():
+            self._claim(decode(facts, self._salts))
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
+        for table in self.survey():
+            group = str(table.spec.target_table)
+            if group not in known.groups:
+                plan, chunks = self.plan_table(table, known.state, now)
+                self._claim(plan)
+                self._session(TARGET).writer().plan(plan.load)  # says now what publish could not do later
+                yield PlannedGroup(group, tuple(items(plan, chunks, table)), encode(plan, self._salts))
+
+    def survey(self) -> list[Surveyed]:
+        """The job's tables, checked; opens both ends and the snapshot. Writes nothing."""
+        ends = Ends(
+            self._session(SOURCE),
+            self._session(TARGET),
+            self._connectors[SOURCE],
+            self._connectors[TARGET],
+            int(self._connectors[TARGET].limits(self.connections[TARGET]).get("name_parts", 3)),
+        )
+        options = self._options
+        return survey(self.spec, ends, options.choice, options.full_refresh, options.accept_schema_changes)
+
+    def shared(self) -> Mapping[str, str]:
+        return {SNAPSHOT: self._snapshot} if self._snapshot else {}
+
+    def recover(self, error: PenstockError) -> bool:
+        """After a lost snapshot or connection: a new snapshot for the source, the claims again for the target.
+
+        Opening may fail as well while the server is still down; the item's next try comes here again.
+        """
+        if not isinstance(error, ConnectionLost):
+            return False
+        changed = False
+        for side in (SOURCE, TARGET):
+            if side in self._sessions and (not _alive(self._sessions[side]) or _snapshot_gone(error, side)):
+                self._drop(side)
+                changed = True
+        try:
+            if changed:
+                self._session(SOURCE)
+                for plan in self._plans:
+                    self._session(TARGET).writer().claim(plan.load)
+        except PenstockError:
+            self._drop(SOURCE)
+            self._drop(TARGET)
+            return False
+        return changed
+
+    def settle(self, item: Item, result: Json) -> tuple[StateChange, ...]:
+        """A publish that read rows moves its table's watermark; one that read none leaves it where it was."""
+        mark = result.get("watermark")
+        if item.kind != PUBLISH or not mark or not result["proof"]["rows_read"]:
+            return ()
+        return (StateChange(item.payload["state_key"], mark),)
+
+    def close(self) -> None:
+        for side in tuple(self._sessions):
+            self._drop(side)
+
+    # How a table becomes items.
+
+    def statements(self, plan: TablePlan) -> list[str]:
+        """What the target would do for a planned table, in its own words."""
+        return self._session(TARGET).writer().plan(plan.load)
+
+    def plan_table(self, table: Surveyed, state: Mapping[str, Json], now: str = "") -> tuple[TablePlan, list[Chunk]]:
+        """One table's plan and chunks as of the snapshot; `now` is the load's moment, ISO 8601 in UTC."""
+        reader = self._session(SOURCE).reader()
+        spec, source = table.spec, table.source
+        # The id is random: a journal that was deleted must never make a new load look like one the target knows.
+        load = replace(table.load, load_id=digest([self.plan_hash, table.spec.target_table, secrets.token_hex(16)]))
+        watermark: Json | None = None
+        if spec.cursor:
+            saved = None if self._options.full_refresh else state.get(marks.state_key(spec))
+            if not self._options.full_refresh:
+                marks.check_settings(spec, saved)
+            read = marks.reading(spec, source, reader, saved, now)
+            source = replace(source, window=read.window)
+            load = replace(load, reread_to=read.reread_to)
+            watermark = read.watermark
+        chunks = reader.split(source, spec.chunk_bytes) if spec.split else [Chunk(0)]
+        plan = TablePlan(
+            source=source,
+            load=load,
+            expressions=table.expressions,
+            run=RunFacts(now, load.load_id),
+            chunks=len(chunks),
+            raw=table.raw,
+            counted=len(chunks) > 1,
+            snapshot=bool(self._snapshot),
+            on_empty=spec.on_empty,
+            state_key=marks.state_key(spec),
+            watermark=watermark,
+        )
+        return plan, chunks
+
+    def _claim(self, plan: TablePlan) -> None:
+        self._session(TARGET).writer().claim(plan.load)
+        self._plans.append(plan)
+
+    def _session(self, side: str) -> Session:
+        """The planner's own session; the source's holds the snapshot, the target's the claims."""
+        if side not in self._sessions:
+            session = self._open(self.connections[side])
+            self._sessions[side] = session
+            if side == SOURCE and Ability.SNAPSHOT in self._connectors[SOURCE].abilities:
+                assert isinstance(session, Snapshots)
+                self._snapshot = session.hold_snapshot()
+        return self._sessions[side]
+
+    def _drop(self, side: str) -> None:
+        session = self._sessions.pop(side, None)
+        if session is not None:
+            session.close()
+
+
+def items(plan: TablePlan, chunks: list[Chunk], table: Surveyed) -> Iterator[Item]:
+    """Prepare, then every chunk (and a count of the source beside them), then publish: three stages of one group."""
+    group = str(plan.load.table)
+    whole = max(table.size_bytes, sum(chunk.size_bytes or 0 for chunk in chunks))
+    yield Item(f"{group}/prepare", PREPARE, 0, group, weight=whole)
+    for chunk in chunks:
+        payload = {"ordinal": chunk.ordinal, "bounds": dict(chunk.bounds)}
+        weight = chunk.size_bytes if chunk.size_bytes is not None else whole // len(chunks)
+        yield Item(f"{group}/{chunk.ordinal:06d}", LOAD, 1, group, payload, weight)
+    if plan.counted:
+        yield Item(f"{group}/count", COUNT, 1, group, weight=0)
+    yield Item(f"{group}/publish", PUBLISH, 2, group, {"state_key": plan.state_key}, weight=whole)
+
+
+def salts(spec: CopySpec) -> tuple[Secret, ...]:
+    """The salts of the job's masks, in the order of its settings, each once."""
+    found: list[Secret] = []
+    for settings in (spec.settings, *spec.overrides.values()):
+        salt = (settings.get("columns") or {}).get("salt")
+        if isinstance(salt, Secret) and salt not in found:
+            found.append(salt)
+    return tuple(found)
+
+
+def _alive(session: Session) -> bool:
+    try:
+        session.check()
+    except PenstockError:
+        return False
+    return True
+
+
+def _snapshot_gone(error: PenstockError, side: str) -> bool:
+    return side == SOURCE and isinstance(error, SnapshotLost)
