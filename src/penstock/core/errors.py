@@ -105,6 +105,10 @@ class Busy(PenstockError):
     retry = Retry.LATER
 
 
+class BudgetSpent(PenstockError):
+    """The run made as many calls as it was allowed to (max_calls)."""
+
+
 class ConnectionLost(PenstockError):
     """An open connection broke."""
 
@@ -120,6 +124,16 @@ class TimedOut(PenstockError):
     """An item or a statement exceeded its time and was cancelled."""
 
     retry = Retry.RECONNECT
+
+
+class WorkerDied(PenstockError):
+    """The process of a worker ended while it ran an item."""
+
+    retry = Retry.RECONNECT
+
+
+class Defect(PenstockError):
+    """Something raised an error that says nothing about trying again: a defect of a job, a connector or a driver."""
 
 
 class Locked(PenstockError):

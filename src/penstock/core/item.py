@@ -44,7 +44,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Spawn:
-    """Yielded by a handler that found more work: items journalled together with the progress so far."""
+    """Yielded by a handler that found more work: items journalled together with the progress so far.
+
+    They belong to the group of the item that found them, at its stage or a higher one, or to a group the plan does not
+    have. An item whose key is planned already is left out, so a repeated attempt may find the same again.
+    """
 
     items: tuple[Item, ...]
 

@@ -74,11 +74,15 @@ Handler = Callable[[Item, WorkerContext], Iterator[Progress | Spawn]]
 
 @dataclass(frozen=True)
 class Known:
-    """What the journal knows when a plan is made: groups planned before (with their facts) and the job's saved state."""
+    """What the journal knows when a plan is made: groups planned before (with their facts) and the job's saved state.
+
+    `plan_id` names the plan: the same over all resumes, another for every new plan; fit to be part of a load id.
+    """
 
     groups: Mapping[str, Json] = field(default_factory=dict)
     state: Mapping[str, Json] = field(default_factory=dict)
     resumed: bool = False
+    plan_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,11 @@ class Job(Protocol):
 
     @property
     def kind(self) -> str: ...
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """Names of jobs that must have ended done before this one starts, as far as they are part of the same run."""
+        ...
 
     @property
     def plan_hash(self) -> str:
@@ -120,11 +129,18 @@ class Job(Protocol):
     def handler(self) -> Handler: ...
 
     def plan(self, known: Known) -> Iterator[PlannedGroup]:
-        """Groups of items, lazily: the engine pulls while workers already run. Groups in known.groups are not made again."""
+        """Groups of items, lazily: the engine pulls while workers already run. Groups in known.groups are not made again.
+
+        Called again, with what is known by then, after an error that may be tried again; not called at all when a resumed
+        plan was complete. One pull at a time runs in the driver thread, so a pull of seconds should be cut in smaller
+        ones: an empty group "" costs nothing and lets the driver look after its workers. A named group comes once; group
+        "" may come in any number of lots, and after a resume lots that hold items planned before may come again.
+        """
         ...
 
     def shared(self) -> Mapping[str, str]:
-        """Small facts sent along with every item from now on."""
+        """Small facts sent along with every item from now on; asked before items are handed out, so it must be cheap
+        when nothing changed. Also the first call of a resumed run whose plan was complete: it opens what it needs."""
         ...
 
     def recover(self, error: PenstockError) -> bool:
