@@ -168,6 +168,12 @@ class PostgresServer:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """The postmaster's process id; its children are the backends."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start and wait until connections are taken; nothing when it runs already."""
         if self.is_running:

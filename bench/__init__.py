@@ -1,0 +1,1 @@
+"""Races against peers and raw floors, run with `make bench`."""
