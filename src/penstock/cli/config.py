@@ -1,0 +1,84 @@
+"""Finds the project file and reads it with the environment: the only module that looks at environment variables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from penstock.api.project_file.build import Given, ReadProject, read_project
+from penstock.api.project_file.settings import PROJECT_VARIABLE, from_environment
+from penstock.core.errors import SpecError
+from penstock.core.spec import Project
+
+PROJECT_FILE = "penstock.yml"
+
+
+def load_project(
+    path: str | Path | None = None,
+    *,
+    variables: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Project:
+    """The project of a file, a folder that holds penstock.yml, or, with None, of the folder we are in or one above it.
+
+    `variables` fill ${name} before the environment does; `environ` stands in for the process's own environment, which
+    also gives the PENSTOCK_... settings. Raises SpecError naming file, line and column of everything that is wrong.
+    """
+    return read(path, variables, environ).project
+
+
+def read(
+    path: str | Path | None = None,
+    variables: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> ReadProject:
+    """Like load_project, with the warnings."""
+    environment = os.environ if environ is None else environ
+    file = project_file(path, environment)
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{file} is no UTF-8 text: byte {error.start} is wrong", "save it as UTF-8") from error
+    except OSError as error:
+        raise SpecError(f"cannot read {file}: {error.strerror}", "pass --project FILE") from error
+    given = Given(
+        root=str(file.parent.resolve()),
+        variables={**environment, **(variables or {})},
+        environment=from_environment(environment),
+    )
+    return read_project(text, _shown(file), given)
+
+
+def project_file(path: str | Path | None, environ: Mapping[str, str]) -> Path:
+    """The project file to read: the one named, else the one PENSTOCK_PROJECT names, else the nearest one upwards."""
+    named = path or environ.get(PROJECT_VARIABLE)
+    if named:
+        file = Path(named)
+        return file / PROJECT_FILE if file.is_dir() else file
+    found = nearest_project_file()
+    if found is None:
+        raise SpecError(
+            f"no {PROJECT_FILE} in {Path.cwd()} or above it",
+            "make a project with `penstock init DIR`, or pass --project FILE",
+        )
+    return found
+
+
+def nearest_project_file() -> Path | None:
+    """penstock.yml in the folder we are in or the nearest one above it."""
+    here = Path.cwd()
+    return next((folder / PROJECT_FILE for folder in (here, *here.parents) if (folder / PROJECT_FILE).is_file()), None)
+
+
+def state_home() -> Path:
+    """Where this user's programs keep state that no project owns (XDG base directories)."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "penstock"
+
+
+def _shown(file: Path) -> str:
+    """The file as a message names it: from here, when it lies below."""
+    try:
+        return str(file.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(file)
