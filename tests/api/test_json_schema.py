@@ -9,8 +9,8 @@ import pytest
 
 from penstock.api.project_file.json_schema import project_schema
 from penstock.connectors import registry
-from tests.api.connectors import SHELF
 from tests.api.conftest import Read
+from tests.api.connectors import SHELF
 from tests.api.test_project_file_values import BASE, SAMPLES, text_with
 
 jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")

@@ -49,8 +49,10 @@ def test_all_errors_come_at_once_in_the_order_of_the_file(read: Read) -> None:
         'penstock.yml:2:1: unknown key "conections" at the top of the file; did you mean "connections"?',
         "penstock.yml:4:40: connections.a.max_connections is 0, but must be at least 1",
         'penstock.yml:6:29: jobs.raw.source is "z", which is no connection; connections: a',
-        'penstock.yml:6:61: jobs.raw.mode is "upsrt", but must be one of replace, append, upsert, delete_insert, '
-        'insert_only; did you mean "upsert"?',
+        (
+            'penstock.yml:6:61: jobs.raw.mode is "upsrt", but must be one of replace, append, upsert, delete_insert, '
+            'insert_only; did you mean "upsert"?'
+        ),
     ]
 
 
@@ -291,8 +293,12 @@ def test_a_secret_in_the_file_itself_is_a_warning(read: Read, tmp_path: Path) ->
     )
 
     assert read(text, root=str(tmp_path)).warnings == (
-        "penstock.yml:3:33: connections.a.password stands in the file itself; "
-        "write ${A_PASSWORD} or ${file:path} and keep the value elsewhere",
-        "penstock.yml:4:30: connections.b.badge stands in the file itself; "
-        "write ${B_BADGE} or ${file:path} and keep the value elsewhere",
+        (
+            "penstock.yml:3:33: connections.a.password stands in the file itself; "
+            "write ${A_PASSWORD} or ${file:path} and keep the value elsewhere"
+        ),
+        (
+            "penstock.yml:4:30: connections.b.badge stands in the file itself; "
+            "write ${B_BADGE} or ${file:path} and keep the value elsewhere"
+        ),
     )

@@ -56,7 +56,7 @@ def connection_spec(name: str, raw: Any, problems: Problems, root: str) -> Conne
     return ConnectionSpec(
         name=name,
         url=split.url,
-        options=_options(path, keys.model_extra or {}, split, known, problems, root),
+        options=_options(path, keys.model_extra or {}, split, known, problems),
         password=Secret(keys.password) if keys.password else split.password,
         max_connections=keys.max_connections,
         connect_timeout_s=keys.connect_timeout_s,
@@ -88,7 +88,6 @@ def _options(
     split: SplitUrl,
     known: dict[str, Option] | None,
     problems: Problems,
-    root: str,
 ) -> dict[str, Any]:
     if known is None:
         return dict(given)
@@ -101,7 +100,7 @@ def _options(
         if key in given and key in split.options:
             problems.at_key(at, f"{key} stands in the url of connections.{path[-1]} and beside it", "keep one")
         try:
-            found[key] = convert(known[key], value, root)
+            found[key] = convert(known[key], value)
         except ValueError as error:
             problems.at(at, f"{key} of connections.{path[-1]} is {problems.shown((*path, key), value)}, but {error}")
     return found

@@ -46,8 +46,7 @@ def copy_spec(
     if job is None:
         return None
     _check_tables(path, job, problems)
-    root = next((c.base_dir for c in connections.values() if c), ".")
-    settle = _Settle(options or {}, problems, root)
+    settle = _Settle(options or {}, problems)
     return CopySpec(
         name=name,
         after=tuple(job.after),
@@ -121,7 +120,6 @@ class _Settle:
 
     options: Mapping[str, Option]
     problems: Problems
-    root: str
 
     def __call__(self, keys: model.TableKeys, path: Path) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -140,7 +138,7 @@ class _Settle:
             if key not in self.options:
                 continue
             try:
-                found[key] = convert(self.options[key], value, self.root)
+                found[key] = convert(self.options[key], value)
             except ValueError as error:
                 shown = self.problems.shown((*path, key), value)
                 self.problems.at((*path, key), f"{dotted((*path, key))} is {shown}, but {error}")

@@ -26,13 +26,10 @@ def project_schema() -> dict[str, Any]:
         "description": base["description"],
         "anyOf": [_connection(base, connector) for connector in connectors] + [_other_connection(base, connectors)],
     }
-    for scope, name in (("source", "SourceOptions"), ("target", "TargetOptions")):
-        parts[name] = {"properties": _merged(connectors, scope)}
+    # A job takes the options of its two ends; which they are stands elsewhere in the file, so all are offered.
+    options = _merged(connectors, "source") | _merged(connectors, "target")
     for name in ("CopyJob", "TableKeys"):
-        # A job takes the options of its two ends; which they are stands elsewhere in the file, so all are offered.
-        parts[name]["properties"] |= parts["SourceOptions"]["properties"] | parts["TargetOptions"]["properties"]
-        parts[name]["additionalProperties"] = False
-    del parts["SourceOptions"], parts["TargetOptions"]
+        parts[name] |= {"properties": options | parts[name]["properties"], "additionalProperties": False}
     schema["properties"]["jobs"]["additionalProperties"] = {"anyOf": [{"$ref": "#/$defs/CopyJob"}, _later_job()]}
     schema["$defs"] = {**dict(sorted(parts.items())), "Reference": REFERENCE}
     _finish(schema)

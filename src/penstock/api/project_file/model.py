@@ -13,7 +13,6 @@ from pydantic_core import CoreSchema, core_schema
 
 from penstock.api.project_file import settings, units
 
-
 NUMERIC_PATTERN = r"^(text|double|error|decimal\(\d+,\s*\d+\))$"
 
 

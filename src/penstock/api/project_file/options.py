@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from penstock.core.ports import Option
@@ -25,8 +24,11 @@ def declared(options: Iterable[Option], *scopes: str) -> dict[str, Option]:
     return {option.name: option for option in options if not scopes or option.scope in scopes}
 
 
-def convert(option: Option, value: Any, base_dir: str) -> Any:
-    """`value` as the option's kind; relative paths start from `base_dir`. Raises ValueError with what it must be."""
+def convert(option: Option, value: Any) -> Any:
+    """`value` as the option's kind. Raises ValueError with what it must be.
+
+    A path stays as it was written: the connector knows the folder that relative paths start from.
+    """
     if option.kind == "choice":
         if value not in option.choices:
             raise ValueError(f"must be one of {', '.join(map(str, option.choices))}")
@@ -35,14 +37,8 @@ def convert(option: Option, value: Any, base_dir: str) -> Any:
         return _boolean(value)
     if option.kind in ("integer", "number"):
         return _number(value, whole=option.kind == "integer")
-    return _text(option.kind, value, base_dir)
-
-
-def _text(kind: str, value: Any, base_dir: str) -> Any:
     if isinstance(value, str):
-        if kind == "secret":
-            return Secret(value)
-        return str(Path(base_dir, Path(value).expanduser())) if kind == "path" else value
+        return Secret(value) if option.kind == "secret" else value
     raise ValueError("must be text")
 
 
