@@ -1,3 +1,112 @@
-"""Penstock: data and definitions out of systems and into others, in parallel, resumable and proven."""
+"""Penstock: data and definitions out of systems and into others, in parallel, resumable and proven.
+
+    project = penstock.load_project("penstock.yml")
+    result = penstock.run(project, ["raw"], penstock.RunOptions(workers=4))
+    assert result.exit_code == 0, result.jobs
+
+Names are loaded on first use, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from penstock.api import (
+        Check,
+        OneOff,
+        Plan,
+        RunOptions,
+        RunResult,
+        check,
+        clear_failed,
+        connectors,
+        copy,
+        failed_item,
+        failed_items,
+        plan,
+        report,
+        retry_failed,
+        run,
+        status,
+        stop,
+    )
+    from penstock.cli.config import load_project
+    from penstock.core.errors import (
+        Busy,
+        ConnectionLost,
+        CountMismatch,
+        CredentialsRefused,
+        DataError,
+        DiskFull,
+        Locked,
+        Missing,
+        NotSupported,
+        PenstockError,
+        PermissionRefused,
+        SchemaChanged,
+        SettingsChanged,
+        SpecError,
+        Stopped,
+        TimedOut,
+        Unavailable,
+    )
+
+# The classes of the API that are no errors.
+_VALUES = ("Check", "OneOff", "Plan", "RunOptions", "RunResult")
+
+__all__ = [
+    "Busy",
+    "Check",
+    "ConnectionLost",
+    "CountMismatch",
+    "CredentialsRefused",
+    "DataError",
+    "DiskFull",
+    "Locked",
+    "Missing",
+    "NotSupported",
+    "OneOff",
+    "PenstockError",
+    "PermissionRefused",
+    "Plan",
+    "RunOptions",
+    "RunResult",
+    "SchemaChanged",
+    "SettingsChanged",
+    "SpecError",
+    "Stopped",
+    "TimedOut",
+    "Unavailable",
+    "__version__",
+    "check",
+    "clear_failed",
+    "connectors",
+    "copy",
+    "failed_item",
+    "failed_items",
+    "load_project",
+    "plan",
+    "report",
+    "retry_failed",
+    "run",
+    "status",
+    "stop",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'penstock' has no attribute {name!r}")
+    if name == "load_project":
+        home = "penstock.cli.config"
+    else:
+        home = "penstock.api" if name[0].islower() or name in _VALUES else "penstock.core.errors"
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

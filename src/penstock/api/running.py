@@ -1,0 +1,137 @@
+"""Run and plan: a project's jobs, composed from registry, job kinds and engine."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from penstock import __version__
+from penstock.api.options import AS_THE_PROJECT_SAYS, RunOptions, overlay
+from penstock.api.selection import runnable_jobs
+from penstock.connectors import registry
+from penstock.core.errors import Missing, PenstockError
+from penstock.core.item import Json
+from penstock.core.spec import CopySpec, Project
+from penstock.engine import run as engine
+from penstock.engine.failure import Failure
+from penstock.engine.journal import Journal, journal_path
+from penstock.engine.outcome import RunOutcome
+from penstock.engine.run import OnEvent
+from penstock.engine.stop import Stop
+from penstock.jobs.copy import Choice, CopyJob, CopyOptions, CopyPreview, preview
+
+RunResult = RunOutcome
+
+
+def run(
+    project: Project,
+    jobs: Sequence[str] = (),
+    options: RunOptions = AS_THE_PROJECT_SAYS,
+    *,
+    on_event: OnEvent | None = None,
+    stop: Stop | None = None,
+) -> RunResult:
+    """Run the named jobs, or all, in dependency order; what an earlier run of the same plan left unfinished is continued.
+
+    A job that fails is no exception but part of the result, whose `exit_code` is that of the command line. `on_event` is
+    called in this thread; `stop.request(...)` from any thread ends the run at the next safe point. May be repeated.
+    Raises SpecError for a job that does not exist or cannot run here, Locked when another run holds one of the jobs.
+    """
+    names = runnable_jobs(project, jobs)
+    built = [copy_job(project, name, options) for name in names]
+    settings = engine.RunOptions(
+        fresh=options.fresh,
+        timeout_s=options.timeout_s,
+        command=" ".join(["run", *names]),
+        versions=versions(),
+    )
+    return engine.execute(built, journal_path(project.root), registry.open_session, settings, stop, on_event)
+
+
+@dataclass(frozen=True)
+class JobPlan:
+    """What one job would do. Instead of a `preview` there is an `error`, or, where the job reads what a job before it has
+    yet to make, the name of that job in `waits_for`."""
+
+    job: str
+    kind: str
+    after: tuple[str, ...]
+    workers: int | None
+    executor: str
+    preview: CopyPreview | None = None
+    waits_for: str = ""
+    error: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do, job by job in the order in which they would run."""
+
+    jobs: tuple[JobPlan, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0, the common code of all that failed, or 1."""
+        codes = {job.error.exit_code for job in self.jobs if job.error}
+        return codes.pop() if len(codes) == 1 else int(bool(codes))
+
+
+def plan(project: Project, jobs: Sequence[str] = (), options: RunOptions = AS_THE_PROJECT_SAYS) -> Plan:
+    """What `run` with the same arguments would do, with numbers. Opens the connections and writes nothing anywhere.
+
+    What is wrong with one job stands in its part of the plan. Raises SpecError as `run` does. May be repeated.
+    """
+    names = runnable_jobs(project, jobs)
+    return Plan(tuple(_plan_job(project, name, names, options) for name in names))
+
+
+def _plan_job(project: Project, name: str, names: Sequence[str], options: RunOptions) -> JobPlan:
+    spec = overlay(project.jobs[name], options)
+    planned = JobPlan(name, "copy", spec.after, spec.run.workers, spec.run.executor)
+    try:
+        job = copy_job(project, name, options)
+        return replace(planned, preview=preview(job, saved_state(project, name)))
+    except Missing as error:
+        before = next((other for other in spec.after if other in names), "")
+        return replace(planned, waits_for=before) if before else replace(planned, error=Failure.of(error))
+    except PenstockError as error:
+        return replace(planned, error=Failure.of(error))
+
+
+def saved_state(project: Project, job: str) -> Mapping[str, Json]:
+    """The watermarks that earlier runs saved for a job; {} before the first run. Writes nothing."""
+    file = journal_path(project.root)
+    if not file.exists():
+        return {}
+    with Journal.open(file) as journal:
+        return journal.state(job)
+
+
+def copy_job(project: Project, name: str, options: RunOptions) -> CopyJob:
+    """A copy job of the project, ready for the engine; opens nothing yet."""
+    spec = overlay(project.jobs[name], options)
+    assert isinstance(spec, CopySpec)
+    chosen = CopyOptions(
+        choice=Choice(options.include, options.exclude),
+        full_refresh=options.full_refresh,
+        accept_schema_changes=options.accept_schema_changes,
+    )
+    return CopyJob(spec, project, registry.open_session, registry.connector, chosen)
+
+
+def versions() -> dict[str, str]:
+    """What a report says of the programs that made it."""
+    return {
+        "penstock": __version__,
+        "python": platform.python_version(),
+        "pyarrow": version("pyarrow"),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def state_folder(project: Project) -> Path:
+    """The folder that holds the project's journal."""
+    return journal_path(project.root).parent
