@@ -1,0 +1,227 @@
+"""Which tables a root holds and which data files each consists of, in a fixed order."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import unquote
+
+from penstock.connectors._formats.suffixes import data_suffix, format_of
+from penstock.connectors.files.manifest import Manifest, read_manifest
+from penstock.connectors.files.naming import table_name
+from penstock.connectors.files.root import MANIFEST, Root, named_errors
+from penstock.connectors.files.single import manifest_of_file
+from penstock.connectors.files.stamp import FoundFile
+from penstock.core.errors import Busy, DataError, Missing, SpecError
+from penstock.core.names import TableName
+
+NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+_LISTING_ATTEMPTS = 20
+
+
+@dataclass(frozen=True)
+class FileSet:
+    """A table's data files, sorted by path. `manifest` is there where Penstock published it; `stray` names the data files
+    that the manifest does not list."""
+
+    name: TableName
+    where: str
+    files: tuple[FoundFile, ...]
+    manifest: Manifest | None = None
+    stray: tuple[str, ...] = ()
+
+    @property
+    def partition_by(self) -> tuple[str, ...]:
+        return tuple(column for column, _ in self.files[0].partition) if self.files else ()
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file.size_bytes for file in self.files)
+
+
+def entries(root: Root, wanted_format: str) -> dict[TableName, str]:
+    """Each table's folder or file directly under the root, by table. Where two have one name, both go by their full file
+    name."""
+    if root.only:
+        return {table_name(_stem(root.only)): root.only}
+    named: dict[TableName, list[str]] = {}
+    with named_errors(f"list folder {root.path}"):
+        found = sorted(os.scandir(root.path), key=lambda entry: entry.name)
+    for entry in found:
+        if _is_hidden(entry.name) or not _is_table(root, entry, wanted_format):
+            continue
+        named.setdefault(_entry_name(root, entry), []).append(entry.name)
+    out: dict[TableName, str] = {}
+    for name, paths in named.items():
+        for path in paths:
+            out[name if len(paths) == 1 else TableName((path,))] = path
+    return out
+
+
+def find(root: Root, name: TableName, wanted_format: str) -> FileSet:
+    """The files of one table. Raises Missing where there is none, DataError where two could be meant."""
+    known = entries(root, wanted_format)
+    if name in known:
+        return file_set(root, name, known[name], wanted_format)
+    if len(name.parts) == 1 and name.table in known.values():
+        return file_set(root, name, name.table, wanted_format)
+    doubled = sorted(path for other, path in known.items() if other == TableName((path,)) and _means(path, name))
+    if len(doubled) > 1:
+        raise DataError(
+            f"table {name} of connection {root.connection!r} could be {doubled[0]} or {doubled[1]}",
+            "name the file in full, or set the connection's option format",
+        )
+    raise Missing(f"connection {root.connection!r} has no table {name} in {root.path}", "list them: penstock check")
+
+
+def file_set(root: Root, name: TableName, path: str, wanted_format: str) -> FileSet:
+    """The data files of a folder or file under the root."""
+    if not os.path.isdir(root.inside(path)):
+        return _single(root, name, path, wanted_format)
+    for _ in range(_LISTING_ATTEMPTS):
+        manifest = read_manifest(root.inside(path, MANIFEST))
+        files = tuple(_walk(root, path, wanted_format if manifest is None else ""))
+        again = read_manifest(root.inside(path, MANIFEST))
+        if (manifest and manifest.load_id) == (again and again.load_id):
+            return _checked(root, FileSet(name, path, files, manifest))
+    raise Busy(f"table {name} is published faster than its {len(files)} files can be listed", "read it again later")
+
+
+def match(root: Root, pattern: str, wanted_format: str) -> FileSet:
+    """The data files whose path under the root matches a glob (`*` and `?` within a folder, `**` across folders)."""
+    if root.only:
+        raise SpecError(f"connection {root.connection!r} is the file {root.only}, which takes no pattern {pattern!r}")
+    if pattern.startswith("/") or ".." in PurePosixPath(pattern).parts:
+        raise SpecError(f"pattern {pattern!r} leads out of connection {root.connection!r}", "write it from the root on")
+    wanted = PurePosixPath(pattern).parts
+    files = tuple(
+        file for file in _walk(root, "", wanted_format) if _matches(tuple(file.path.split("/")), wanted)
+    )
+    if not files:
+        raise Missing(f"no data file of connection {root.connection!r} matches {pattern!r} in {root.path}")
+    return _checked(root, FileSet(TableName((pattern,)), "", files))
+
+
+def _matches(parts: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
+    if not wanted or not parts:
+        return not wanted and not parts
+    if wanted[0] == "**":
+        return any(_matches(parts[i:], wanted[1:]) for i in range(len(parts)))
+    return fnmatch.fnmatchcase(parts[0], wanted[0]) and _matches(parts[1:], wanted[1:])
+
+
+def _single(root: Root, name: TableName, path: str, wanted_format: str) -> FileSet:
+    found = _found(root, path, wanted_format)
+    if found is None:
+        raise SpecError(f"file {path} has no suffix of a data format", "set the connection's option format")
+    return FileSet(name, path, (found,), manifest_of_file(root, found))
+
+
+def _checked(root: Root, found: FileSet) -> FileSet:
+    """Whether the files are of one format and one hive scheme, and all that the manifest lists are there."""
+    first = found.files[0] if found.files else None
+    for file in found.files[1:]:
+        assert first is not None
+        if file.format != first.format:
+            raise DataError(
+                f"table {found.name} of connection {root.connection!r} has files of two formats: {first.path} and "
+                f"{file.path}",
+                "set the connection's option format, or move one of them",
+            )
+        if [c for c, _ in file.partition] != [c for c, _ in first.partition]:
+            raise DataError(
+                f"table {found.name} of connection {root.connection!r} has files in different partition folders: "
+                f"{first.path} and {file.path}",
+                "use the same column=value folders for all files",
+            )
+    if found.manifest is None:
+        return found
+    listed = {f"{found.where}/{file.path}" for file in found.manifest.files}
+    present = {file.path for file in found.files}
+    lacking = sorted(listed - present)
+    if lacking:
+        raise DataError(
+            f"table {found.name} lacks file {lacking[0]}, which its manifest lists ({len(lacking)} of {len(listed)} gone)",
+            "restore the files, or load the table again with mode replace",
+        )
+    return FileSet(found.name, found.where, found.files, found.manifest, tuple(sorted(present - listed)))
+
+
+def _walk(root: Root, folder: str, wanted_format: str) -> Iterator[FoundFile]:
+    """All data files below a folder, sorted by path. Linked folders are not followed."""
+    paths: list[str] = []
+    for where, folders, names in os.walk(root.inside(folder) if folder else root.path):
+        relative = os.path.relpath(where, root.path).replace(os.sep, "/")
+        prefix = "" if relative == "." else f"{relative}/"
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+        paths += [f"{prefix}{name}" for name in names if not _is_hidden(name) and data_suffix(name)]
+    for path in sorted(paths):
+        found = _found(root, path, wanted_format)
+        if found is not None:
+            yield found
+
+
+def _found(root: Root, path: str, wanted_format: str) -> FoundFile | None:
+    """The file with its stamp; None where it is of another format or went away meanwhile."""
+    kind = format_of(path, wanted_format)
+    if kind is None:
+        return None
+    try:
+        whole = os.path.join(root.path, *path.split("/"))
+        if os.path.islink(whole):
+            root.inside(*path.split("/"))
+        status = os.stat(whole)
+    except FileNotFoundError:
+        return None
+    return FoundFile(
+        path, kind[0], kind[1], status.st_size, status.st_mtime_ns, status.st_ino, _partition(path)
+    )
+
+
+def found_from_json(value: list[Any], format_name: str) -> FoundFile:
+    """The inverse of FoundFile.to_json for a file of a format."""
+    path, size_bytes, mtime_ns, inode = value
+    kind = format_of(path, format_name) or (format_name, "")
+    return FoundFile(path, format_name, kind[1], size_bytes, mtime_ns, inode, _partition(path))
+
+
+def _partition(path: str) -> tuple[tuple[str, str | None], ...]:
+    pairs = (part.partition("=") for part in path.split("/")[:-1] if "=" in part)
+    return tuple((unquote(name), None if value == NULL_PARTITION else unquote(value)) for name, _, value in pairs)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or (name.startswith("_") and "=" not in name)
+
+
+def _is_table(root: Root, entry: os.DirEntry[str], wanted_format: str) -> bool:
+    if entry.is_dir(follow_symlinks=False):
+        if os.path.lexists(os.path.join(entry.path, MANIFEST)):
+            return True
+        return next(_walk(root, entry.name, wanted_format), None) is not None
+    if entry.is_dir():
+        return False
+    return format_of(entry.name, wanted_format) is not None and bool(data_suffix(entry.name))
+
+
+def _stem(path: str) -> str:
+    return path[: -len(data_suffix(path))] if data_suffix(path) else path
+
+
+def _means(path: str, name: TableName) -> bool:
+    return table_name(path) == name or table_name(_stem(path)) == name
+
+
+def _entry_name(root: Root, entry: os.DirEntry[str]) -> TableName:
+    """The manifest's name for a folder with a shortened name; otherwise what the folder or file name says."""
+    stem = entry.name if entry.is_dir() else _stem(entry.name)
+    if "%-" in stem:
+        path = root.inside(entry.name, MANIFEST) if entry.is_dir() else root.state("tables", f"{stem}.json")
+        manifest = read_manifest(path)
+        if manifest:
+            return manifest.table
+    return table_name(stem)

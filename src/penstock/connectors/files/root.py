@@ -1,0 +1,91 @@
+"""The root folder of a connection: every path is made here and proven to stay inside."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from penstock.connectors.files.naming import file_name, part_name
+from penstock.core.errors import (
+    DataError,
+    DiskFull,
+    Missing,
+    PenstockError,
+    PermissionRefused,
+    SpecError,
+    Unavailable,
+)
+from penstock.core.load import Load
+from penstock.core.names import TableName
+
+STATE = ".penstock"
+MANIFEST = "_penstock.json"
+
+
+@dataclass(frozen=True)
+class Root:
+    """An absolute folder; `only` is the one file of a connection that names a file instead of a folder."""
+
+    path: str
+    connection: str
+    only: str = ""
+
+    def inside(self, *parts: str) -> str:
+        """The absolute path of a relative one. Raises SpecError when it, or a link on its way, leads out."""
+        path = os.path.join(self.path, *parts)
+        real, home = os.path.realpath(path), os.path.realpath(self.path)
+        if real != home and not real.startswith(home.rstrip(os.sep) + os.sep):
+            raise SpecError(
+                f"path {os.path.join(*parts)!r} of connection {self.connection!r} leads out of {self.path}",
+                "remove the symbolic link, or make its target the root of a connection",
+            )
+        return path
+
+    def table_folder(self, table: TableName) -> str:
+        return self.inside(file_name(table))
+
+    def state(self, *parts: str) -> str:
+        return self.inside(STATE, *parts)
+
+    def staging(self, load: Load) -> str:
+        return self.state("staging", part_name(load.load_id))
+
+    def previous(self, table: TableName) -> str:
+        return self.state("previous", file_name(table))
+
+    def lock(self, table: TableName) -> str:
+        return self.state(f"{file_name(table)}.lock")
+
+    def file_manifest(self, table: TableName) -> str:
+        """Where the manifest of a table of one file is kept, beside which there is no folder for it."""
+        return self.state("tables", f"{file_name(table)}.json")
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+@contextmanager
+def named_errors(what: str) -> Iterator[None]:
+    """Raise the system's errors inside as Penstock's own: `what` says what was tried, on which object."""
+    try:
+        yield
+    except OSError as error:
+        raise system_error(error, what) from error
+
+
+def system_error(error: OSError, what: str) -> PenstockError:
+    """The error of core that fits a system error; pyarrow gives some without their number."""
+    text = error.strerror or str(error)
+    if error.errno in _FULL or "No space left" in str(error) or "quota exceeded" in str(error):
+        return DiskFull(f"cannot {what}: no space left", "free space or choose another folder; run again to go on")
+    if error.errno in _REFUSED:
+        return PermissionRefused(f"cannot {what}: {text}", "check the permissions of the folder")
+    if error.errno == errno.ENOENT:
+        return Missing(f"cannot {what}: {text}", "")
+    if error.errno in (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENODEV):
+        return Unavailable(f"cannot {what}: {text}", "check the disk or network share")
+    return DataError(f"cannot {what}: {text}")

@@ -1,0 +1,51 @@
+"""An open file connection of one worker: the folder, a stop flag, the locks it holds."""
+
+from __future__ import annotations
+
+import os
+
+from penstock.connectors.files.catalog import FilesCatalog
+from penstock.connectors.files.lock import TableLock
+from penstock.connectors.files.options import FileOptions
+from penstock.connectors.files.reader import FilesReader
+from penstock.connectors.files.stop import StopFlag
+from penstock.connectors.files.writer import FilesWriter
+from penstock.core.load import Load
+from penstock.core.names import TableName
+from penstock.core.ports import Catalog, Health, Reader, Writer
+
+
+class FilesSession:
+    """The Session port. `cancel` makes the call in progress raise Stopped at its next batch."""
+
+    def __init__(self, options: FileOptions) -> None:
+        self._options = options
+        self._stop = StopFlag()
+        self._locks: dict[TableName, TableLock] = {}
+
+    def check(self) -> Health:
+        path = self._options.root.path
+        if os.path.isdir(path):
+            writable = os.access(path, os.W_OK)
+            return Health(f"folder {path}", notes=() if writable else ("read-only",))
+        return Health(f"folder {path}", notes=("made on the first load",))
+
+    def catalog(self) -> Catalog:
+        return FilesCatalog(self._options)
+
+    def reader(self) -> Reader:
+        return FilesReader(self._options, self._stop)
+
+    def writer(self) -> Writer:
+        return FilesWriter(self._options, self._stop, self._claim)
+
+    def cancel(self) -> None:
+        self._stop.cancel()
+
+    def close(self) -> None:
+        while self._locks:
+            self._locks.popitem()[1].release()
+
+    def _claim(self, load: Load) -> None:
+        if load.table not in self._locks:
+            self._locks[load.table] = TableLock(self._options.root.lock(load.table), load)
