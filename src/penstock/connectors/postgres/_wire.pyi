@@ -1,0 +1,66 @@
+"""The compiled codec: binary COPY to and from Arrow buffers. `connection` is psycopg's pgconn_ptr, times are in ms."""
+
+from collections.abc import Mapping
+from typing import Final, TypeAlias, final
+
+from typing_extensions import Buffer as BufferProtocol
+
+# kind, is array, nullable, element oid an array must state (0: any), NaN as NULL, precision, scale
+DecoderColumn: TypeAlias = tuple[int, bool, bool, int, bool, int, int]
+# kind, is array, element oid an array states, scale
+EncoderColumn: TypeAlias = tuple[int, bool, int, int]
+# rows, NULLs, buffers in the order of pyarrow.Array.from_buffers, the elements of an array
+Part: TypeAlias = tuple[int, int, list[Buffer | None], Part | None]
+# offset; addresses of validity bits, offsets and data (0: none); the elements of an array
+Values: TypeAlias = tuple[int, int, int, int, Values | None]
+
+KINDS: Final[dict[str, tuple[int, int]]]  # name: code, element oid in arrays
+
+SLICE: Final[int]  # the time is over, or a signal came; call again
+BATCH: Final[int]  # a batch is full
+ENDED: Final[int]  # the server ended the COPY, well or not
+DONE: Final[int]  # all is sent
+LOST: Final[int]  # the connection that is read broke
+REFUSED: Final[int]  # the connection that is written broke, or its server sent an error
+
+class WireError(ValueError):
+    args: tuple[int, int, str]  # column (from 0; -1 is the stream), row within the COPY (from 1), cause
+
+@final
+class Buffer:
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class Decoder:
+    def __new__(cls, columns: list[DecoderColumn], batch_rows: int, batch_bytes: int, /) -> Decoder: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def ended(self) -> bool: ...
+    def drain(self, connection: int, timeout_ms: int, /) -> int: ...
+    def feed(self, message: BufferProtocol, /) -> bool: ...
+    def take(self) -> list[Part]: ...
+
+@final
+class Encoder:
+    def __new__(cls, columns: list[EncoderColumn], /) -> Encoder: ...
+    @property
+    def rows(self) -> int: ...
+    def load(self, rows: int, columns: list[Values], /) -> None: ...
+    def run(self, connection: int, timeout_ms: int, /) -> int: ...
+    def encode(self) -> bytes: ...
+    def end(self) -> None: ...
+
+@final
+class Pump:
+    def __new__(cls, source: int, target: int, /) -> Pump: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def ended(self) -> bool: ...
+    def run(self, timeout_ms: int, /) -> int: ...
+
+def bind(addresses: Mapping[str, int], /) -> None: ...
+def discard(connection: int, timeout_ms: int, /) -> int: ...

@@ -1,0 +1,444 @@
+"""How a COPY ends when something goes wrong: the server's own error, nothing half loaded, a connection one can use."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+import psycopg
+import pyarrow as pa
+import pytest
+from psycopg.pq import TransactionStatus
+
+from penstock.connectors.postgres import wire
+from penstock.connectors.postgres.wire import CopyReader, CopyWriter
+from penstock.core.errors import CountMismatch, DataError, NotSupported, Stopped
+from tests.postgres.copying import INT4, INT8, TEXT, Conn, copy_in, copy_out, one_column, read, write
+
+pytestmark = pytest.mark.postgres
+
+ENDLESS = copy_out("SELECT a.i::int8 FROM generate_series(1, 30000) a (i), generate_series(1, 30000) b (i)")
+SLEEPING = copy_out("SELECT pg_sleep(60)::text")
+SOON_S = 5.0
+
+
+@pytest.fixture
+def conn(postgres_dsn: str) -> Iterator[Conn]:
+    with psycopg.connect(postgres_dsn, autocommit=True) as conn:
+        conn.execute("CREATE TABLE t (a int8); CREATE TABLE picky (a int8 CHECK (a <> 500000))")
+        yield conn
+
+
+@pytest.fixture
+def other(postgres_dsn: str, conn: Conn) -> Iterator[Conn]:
+    """A second connection to the same database, inside transactions."""
+    with psycopg.connect(postgres_dsn) as other:
+        yield other
+
+
+def terminate(victim: Conn, by: Conn) -> None:
+    by.execute("SELECT pg_terminate_backend(%s)", [victim.info.backend_pid])
+
+
+def count(conn: Conn, table: str = "t") -> int:
+    row = conn.execute(f"SELECT count(*) FROM {table}").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def after(seconds: float) -> Callable[[], bool]:
+    """A stop that says so from `seconds` after now."""
+    at = time.monotonic() + seconds
+    return lambda: time.monotonic() > at
+
+
+def drop(batches: Iterable[pa.RecordBatch]) -> None:
+    for _ in batches:
+        pass
+
+
+@contextlib.contextmanager
+def soon() -> Iterator[None]:
+    start = time.monotonic()
+    yield
+    assert time.monotonic() - start < SOON_S
+
+
+# ---- reading
+
+
+def test_server_error_in_the_middle_of_reading_is_raised_with_its_sqlstate(conn: Conn) -> None:
+    query = "SELECT 1 / (50000 - i) FROM generate_series(1, 60000) i"
+
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        read(conn, query, [INT4], batch_rows=1000)
+
+    assert conn.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_backend_terminated_in_the_middle_of_reading_is_its_error(conn: Conn, other: Conn) -> None:
+    batches = iter(CopyReader(other, ENDLESS, [INT8]))
+    next(batches)
+    terminate(other, conn)
+
+    with pytest.raises(psycopg.errors.AdminShutdown):
+        list(batches)
+    assert other.closed
+
+
+def test_statement_timeout_in_the_middle_of_reading_is_its_error(conn: Conn) -> None:
+    conn.execute("SET statement_timeout = '300ms'")
+
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        drop(CopyReader(conn, ENDLESS, [INT8]))
+
+    assert conn.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_lost_connection_is_never_a_normal_end(conn: Conn, postgres_dsn: str) -> None:
+    with cut_off_after(conn.info.port, 300_000) as port, psycopg.connect(postgres_dsn, port=port) as victim:
+        with pytest.raises(psycopg.OperationalError) as caught:
+            drop(CopyReader(victim, ENDLESS, [INT8], batch_rows=1000))
+        assert caught.value.sqlstate is None
+        assert victim.closed
+
+
+@contextlib.contextmanager
+def cut_off_after(port: int, size_bytes: int) -> Iterator[int]:
+    """A relay that breaks the connection after `size_bytes` from the server; its port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def relay() -> None:
+        near, _ = listener.accept()
+        with near, socket.create_connection(("127.0.0.1", port)) as far:
+            back = threading.Thread(target=forward, args=(near, far, 10**9))
+            back.start()
+            forward(far, near, size_bytes)
+            for end in (near, far):
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+            back.join()
+
+    thread = threading.Thread(target=relay)
+    thread.start()
+    with listener:
+        yield int(listener.getsockname()[1])
+        thread.join()
+
+
+def forward(from_: socket.socket, to: socket.socket, left: int) -> None:
+    with contextlib.suppress(OSError):
+        while left > 0 and (data := from_.recv(65_536)):
+            to.sendall(data[:left])
+            left -= len(data)
+
+
+def test_stop_ends_reading_soon_and_leaves_the_connection_usable(conn: Conn) -> None:
+    with soon(), pytest.raises(Stopped):
+        drop(CopyReader(conn, ENDLESS, [INT8], stop=after(0.3)))
+    assert conn.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("sql", [SLEEPING, copy_out("TABLE t")])
+def test_stop_ends_a_wait_for_the_first_row_or_for_a_lock(conn: Conn, other: Conn, sql: str) -> None:
+    other.execute("LOCK TABLE t")
+
+    with soon(), pytest.raises(Stopped):
+        list(CopyReader(conn, sql, [INT8], stop=after(0.3)))
+
+    assert conn.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_signal_ends_reading_soon(conn: Conn) -> None:
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    with soon(), pytest.raises(KeyboardInterrupt):
+        list(CopyReader(conn, SLEEPING, [TEXT]))
+
+    assert conn.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_closing_the_iterator_early_cancels_the_copy(conn: Conn, other: Conn) -> None:
+    for connection in (conn, other):
+        with soon():
+            batches = iter(CopyReader(connection, ENDLESS, [INT8]))
+            next(batches)
+            batches.close()  # type: ignore[attr-defined]
+
+    assert conn.info.transaction_status == TransactionStatus.IDLE
+    assert other.info.transaction_status == TransactionStatus.INERROR
+    other.rollback()
+    assert count(other) == 0
+
+
+def test_reading_stands_in_the_transaction_psycopg_would_have_begun(other: Conn) -> None:
+    other.read_only = True
+
+    read(other, "SELECT 1", [INT4])
+
+    assert other.info.transaction_status == TransactionStatus.INTRANS
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        other.execute("INSERT INTO t VALUES (1)")
+
+
+def test_notices_during_a_copy_reach_psycopgs_handler(conn: Conn) -> None:
+    conn.execute(
+        "CREATE FUNCTION noisy(i int8) RETURNS int8 LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE NOTICE 'row %', i; RETURN i; END $$"
+    )
+    seen: list[str | None] = []
+    conn.add_notice_handler(lambda notice: seen.append(notice.message_primary))
+
+    data = read(conn, "SELECT noisy(i) FROM generate_series(1, 3000) i", [INT8])
+
+    assert data.num_rows == 3000
+    assert seen == [f"row {i}" for i in range(1, 3001)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("COPY t TO STDOUT", "statement starts no COPY_OUT in binary format"),
+        ("COPY t FROM STDIN (FORMAT binary)", "statement starts no COPY_OUT in binary format"),
+        ("SELECT 1", "statement starts no COPY_OUT in binary format"),
+        (copy_out("SELECT 1::int8, 2"), "COPY has 2 columns; 1 are described"),
+    ],
+)
+def test_statement_that_is_not_the_copy_described_is_refused(conn: Conn, sql: str, message: str) -> None:
+    with pytest.raises(NotSupported) as caught:
+        list(CopyReader(conn, sql, [INT8]))
+
+    assert str(caught.value) == message
+    assert conn.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_text_that_is_not_utf8_is_an_error_with_its_row(conn: Conn) -> None:
+    query = "SELECT CASE i WHEN 500 THEN '\\xc3'::bytea ELSE 'ü'::bytea END FROM generate_series(1, 700) i"
+
+    with pytest.raises(DataError) as caught:
+        read(conn, query, [TEXT], batch_rows=300)
+
+    assert str(caught.value) == 'column "a", row 500: text is not valid UTF-8'
+
+
+def test_client_encoding_other_than_utf8_is_refused(conn: Conn) -> None:
+    conn.execute("SET client_encoding = 'LATIN1'")
+    with pytest.raises(NotSupported, match=r"^client encoding is iso8859-1; binary COPY needs UTF8$"):
+        list(CopyReader(conn, copy_out("SELECT 1"), [INT4]))
+
+
+def test_reader_is_iterated_once(conn: Conn) -> None:
+    reader = CopyReader(conn, copy_out("SELECT 1"), [INT4])
+    list(reader)
+    with pytest.raises(RuntimeError, match="once"):
+        list(reader)
+
+
+# ---- writing
+
+
+def numbers(start: int, rows: int = 10_000) -> pa.RecordBatch:
+    return one_column(range(start, start + rows), pa.int64())
+
+
+def write_all(writer: CopyWriter, batches: Iterable[pa.RecordBatch]) -> None:
+    for batch in batches:
+        writer.write(batch)
+
+
+def test_constraint_that_fails_is_seen_before_all_is_sent(conn: Conn) -> None:
+    writer = CopyWriter(conn, copy_in("picky"), [INT8])
+
+    with pytest.raises(psycopg.errors.CheckViolation):
+        write_all(writer, (numbers(start) for start in range(0, 100_000_000, 10_000)))
+
+    assert 400_000 < writer.rows < 50_000_000
+    assert count(conn, "picky") == 0
+
+
+def test_backend_terminated_in_the_middle_of_writing_is_its_error(conn: Conn, other: Conn) -> None:
+    writer = CopyWriter(other, copy_in("t"), [INT8])
+    writer.write(numbers(0))
+    terminate(other, conn)
+
+    with pytest.raises(psycopg.errors.AdminShutdown):
+        write_all(writer, map(numbers, range(10_000)))
+
+    assert other.closed
+    assert count(conn) == 0
+
+
+def test_abort_and_an_error_inside_with_keep_nothing(conn: Conn) -> None:
+    with contextlib.suppress(ZeroDivisionError), CopyWriter(conn, copy_in("t"), [INT8]) as writer:
+        writer.write(numbers(0))
+        raise ZeroDivisionError
+    writer = CopyWriter(conn, copy_in("t"), [INT8])
+    writer.write(numbers(0))
+    writer.abort()
+    writer.abort()
+
+    assert count(conn) == 0
+    with pytest.raises(RuntimeError, match="ended"):
+        writer.write(numbers(0))
+
+
+def test_stop_ends_writing_soon_even_when_the_server_takes_nothing(conn: Conn, other: Conn) -> None:
+    conn.execute(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(2); RETURN new; END $$;"
+        "CREATE TRIGGER slow BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION slow()"
+    )
+    stop = threading.Event()
+    threading.Timer(0.3, stop.set).start()
+
+    writer = CopyWriter(other, copy_in("t"), [INT8], stop=stop.is_set)
+    with soon(), pytest.raises(Stopped):
+        write_all(writer, (numbers(i, 100_000) for i in range(100)))
+
+    other.rollback()
+    assert count(conn) == 0
+
+
+def test_rows_that_the_server_left_out_are_a_mismatch(conn: Conn) -> None:
+    with CopyWriter(conn, "COPY t FROM STDIN (FORMAT binary) WHERE a > 5", [INT8]) as writer:
+        writer.write(numbers(1, 10))
+        with pytest.raises(CountMismatch) as caught:
+            writer.finish()
+    assert str(caught.value) == "the target counted 5 rows in COPY; 10 went through"
+
+
+def test_batch_with_other_columns_is_refused(conn: Conn) -> None:
+    with CopyWriter(conn, copy_in("t"), [INT8]) as writer, pytest.raises(DataError) as caught:
+        writer.write(one_column([1], pa.int64(), name="b"))
+    assert str(caught.value) == "batch has the columns ['b']; ['a'] expected"
+
+
+def test_finish_without_a_row_loads_nothing(conn: Conn) -> None:
+    assert write(conn, "t", [INT8], []) == 0
+    assert count(conn) == 0
+
+
+# ---- pump
+
+
+def test_pump_moves_every_row_and_tells_progress(conn: Conn, other: Conn) -> None:
+    conn.execute("CREATE TABLE s AS SELECT i, repeat('x', i % 300) AS x FROM generate_series(1, 50000) i")
+    conn.execute("CREATE TABLE u (LIKE s)")
+    progress: list[tuple[int, int]] = []
+
+    pumped = wire.pump(conn, "COPY s TO STDOUT (FORMAT binary)", other, copy_in("u"), lambda *p: progress.append(p))
+    other.commit()
+
+    assert pumped.rows == 50_000
+    assert progress[-1] == (50_000, pumped.size_bytes)
+    assert conn.execute("SELECT count(*) FROM (TABLE s EXCEPT ALL TABLE u) x").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3])
+def test_pump_moves_few_rows_and_rows_larger_than_its_buffers(conn: Conn, other: Conn, rows: int) -> None:
+    conn.execute("CREATE TABLE u (i int, x text)")
+    query = f"SELECT i, repeat(i::text, 20000000) FROM generate_series(1, {rows}) i"
+
+    pumped = wire.pump(conn, copy_out(query), other, copy_in("u"))
+    other.commit()
+
+    assert pumped.rows == rows
+    found = conn.execute("SELECT i, length(x), md5(x) FROM u ORDER BY i").fetchall()
+    assert found == conn.execute(f"SELECT i, length(x), md5(x) FROM ({query}) q (i, x)").fetchall()
+
+
+def test_pump_whose_source_fails_keeps_nothing_and_both_connections(conn: Conn, other: Conn) -> None:
+    query = "SELECT i / (200000 - i) FROM generate_series(1::int8, 300000) i"
+
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        wire.pump(other, copy_out(query), conn, copy_in("t"))
+
+    other.rollback()
+    assert count(conn) == count(other) == 0
+
+
+def test_pump_whose_target_refuses_a_row_ends_soon_with_its_error(conn: Conn, other: Conn) -> None:
+    query = "SELECT a.i * b.i FROM generate_series(1::int8, 30000) a (i), generate_series(1, 30000) b (i)"
+
+    with soon(), pytest.raises(psycopg.errors.CheckViolation):
+        wire.pump(other, copy_out(query), conn, copy_in("picky"))
+
+    other.rollback()
+    assert count(conn, "picky") == count(other) == 0
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_pump_with_a_terminated_backend_raises_its_error_and_keeps_nothing(
+    conn: Conn, other: Conn, postgres_dsn: str, side: str
+) -> None:
+    with psycopg.connect(postgres_dsn) as third:
+        victim = third if side == "source" else other
+        threading.Timer(0.5, terminate, (victim, conn)).start()
+        with soon(), pytest.raises(psycopg.errors.AdminShutdown):
+            wire.pump(third, ENDLESS, other, copy_in("t"))
+        assert victim.closed
+        assert third.closed != other.closed
+    assert count(conn) == 0
+
+
+def test_stop_ends_a_pump_soon(conn: Conn, other: Conn) -> None:
+    with soon(), pytest.raises(Stopped):
+        wire.pump(conn, ENDLESS, other, copy_in("t"), stop=after(0.5))
+
+    other.rollback()
+    assert count(conn) == count(other) == 0
+
+
+def test_pump_between_different_numbers_of_columns_is_refused(conn: Conn, other: Conn) -> None:
+    with pytest.raises(NotSupported, match=r"^COPY has 1 columns; 2 are described$"):
+        wire.pump(other, copy_out("SELECT 1, 2"), conn, copy_in("t"))
+    other.rollback()
+    assert count(conn) == count(other) == 0
+
+
+# ---- around it
+
+
+def python(code: str, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a process of its own."""
+    all_ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
+    return subprocess.run([sys.executable, "-c", code, *args], env=all_, capture_output=True, text=True, check=False)
+
+
+def test_codec_works_with_psycopgs_pure_python_implementation(conn: Conn, postgres_dsn: str) -> None:
+    code = (
+        "import sys, psycopg, pyarrow as pa\n"
+        "from penstock.connectors.postgres import wire\n"
+        "assert psycopg.pq.__impl__ == 'python', psycopg.pq.__impl__\n"
+        "field = wire.Field('a', 'int8', pa.int64())\n"
+        "with psycopg.connect(sys.argv[1]) as conn:\n"
+        "    sql = 'COPY (SELECT i FROM generate_series(1::int8, 1000) i) TO STDOUT (FORMAT binary)'\n"
+        "    batches = list(wire.CopyReader(conn, sql, [field]))\n"
+        "    with wire.CopyWriter(conn, 'COPY t FROM STDIN (FORMAT binary)', [field]) as writer:\n"
+        "        writer.write(batches[0])\n"
+        "        writer.finish()\n"
+    )
+    done = python(code, postgres_dsn, PSYCOPG_IMPL="python")
+    if "libpq library not found" in done.stderr:
+        pytest.skip("no libpq of the system")
+
+    assert done.stderr == ""
+    assert count(conn) == 1000
+
+
+def test_reason_is_given_where_the_codec_was_not_built() -> None:
+    code = (
+        "import sys\n"
+        "sys.modules['penstock.connectors.postgres._wire'] = None\n"
+        "from penstock.connectors.postgres import wire\n"
+        "print(wire.available(), wire.why_not())\n"
+    )
+    assert python(code).stdout.startswith(
+        "False the compiled module is missing (no C compiler when penstock was installed?): "
+    )
