@@ -70,6 +70,10 @@ class SchemaChanged(PenstockError):
     """Source and target no longer fit and the policy forbids adapting."""
 
 
+class SourceChanged(PenstockError):
+    """The source changed such that chunks planned earlier no longer cover every row once; the table must start anew."""
+
+
 class SettingsChanged(PenstockError):
     """A job that remembers a position was changed so that the position no longer means what it meant."""
 
