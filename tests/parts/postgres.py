@@ -314,3 +314,10 @@ class ExistingServer(PostgresServer):
 
     def remove(self) -> None:
         return
+
+
+if __name__ == "__main__":
+    try:
+        sys.stdout.write(f"PostgreSQL {version_of(find_bin())} in {find_bin()}\n")
+    except NoPostgres as error:
+        sys.exit(str(error))
