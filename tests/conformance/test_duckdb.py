@@ -1,0 +1,24 @@
+"""The DuckDB connector passes the conformance suite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from penstock.core.names import TableName
+from penstock.core.secret import Secret
+from penstock.core.spec import ConnectionSpec
+from penstock.testing.conformance import *  # noqa: F403
+from penstock.testing.conformance import Subject
+
+
+@pytest.fixture
+def subject(tmp_path: Path) -> Subject:
+    return Subject(
+        lambda: ConnectionSpec("house", "duckdb:house.duckdb", base_dir=str(tmp_path)),
+        table_name=lambda name: TableName(("main", name)),
+        unreachable=ConnectionSpec(
+            "nowhere", "duckdb:not/there.duckdb", password=Secret("x1y2z3"), base_dir=str(tmp_path)
+        ),
+    )
