@@ -147,6 +147,8 @@ def report(journal: Journal, run_id: str = "") -> RunReport:
     raise NotImplementedError
 
 
-def items(journal: Journal, run_id: str, job: str, *, state: str = "", limit: int = 1000, after: int = 0) -> list[ItemLine]:
+def items(
+    journal: Journal, run_id: str, job: str, *, state: str = "", limit: int = 1000, after: int = 0
+) -> list[ItemLine]:
     """Items of a job's plan in plan order, from item id `after` on; all states if `state` is ""."""
     raise NotImplementedError

@@ -137,6 +137,20 @@ def job_exit_code(state: State, counts: Counts, end: JobEnd) -> int:
     return EXIT_FAILED
 
 
+def job_reason(state: State, counts: Counts, end: JobEnd, allowed: MaxErrors) -> str:
+    """Why a job did not end done, in words; "" if it did or was stopped."""
+    if end.error is not None:
+        return str(end.error)
+    if counts.failed:
+        most = f"{allowed.percent:g} %" if allowed.percent is not None else str(allowed.count)
+        return f"{counts.failed} of {counts.planned} items failed (allowed: {most})"
+    if state is State.PARTIAL:
+        return f"{counts.skipped} of {counts.planned} items were skipped, since items before them were given up"
+    if state is State.FAILED:
+        return f"{counts.pending + counts.running} of {counts.planned} items were not reached"
+    return ""
+
+
 def run_state(states: Sequence[State]) -> State:
     """The state of a run from those of its jobs; a run without jobs failed."""
     for state in (State.STOPPED, State.FAILED, State.SKIPPED, State.PARTIAL):

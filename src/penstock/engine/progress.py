@@ -9,9 +9,9 @@ from typing import NamedTuple
 class RunEvent(NamedTuple):
     """Something that happened, as told to `on_event` in the driver thread; all numbers are additions, not totals.
 
-    `kind`: "run" and "job" (state in `text`), "planned" (`count` items, `text` is the group), "plan_done", "started",
+    `kind`: "run" and "job" (state in `text`), "planned" (`items` of them, `text` is the group), "plan_done", "started",
     "moved" (rows on their way), "advanced" (rows safe), "done", "returned" (handed back by a stop), "retry" (in `wait_s`
-    seconds, because of `text`), "failed" (because of `text`), "skipped" (`count` items), "throttled" (`wait_s` seconds
+    seconds, because of `text`), "failed" (because of `text`), "skipped" (`items` of them), "throttled" (`wait_s` seconds
     lost to a limit), "note" (`text`). `at_ms` is UTC in ms since 1970.
     """
 
@@ -19,7 +19,7 @@ class RunEvent(NamedTuple):
     at_ms: int
     job: str = ""
     key: str = ""
-    count: int = 1
+    items: int = 1
     rows: int = 0
     size_bytes: int = 0
     wait_s: float = 0.0

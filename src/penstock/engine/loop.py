@@ -1,0 +1,242 @@
+"""The loop of one job: plan a little, hand out what is ready, take what came back, commit; until nothing is left."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+
+from penstock.core.item import Json
+from penstock.engine.board import Board
+from penstock.engine.events import Broken, WorkerSetup
+from penstock.engine.executors import Executor
+from penstock.engine.flights import Flights, Tell
+from penstock.engine.items import Items, Member, StoredItem
+from penstock.engine.job import GroupDone, Job, OpenSession
+from penstock.engine.journal import now_ms
+from penstock.engine.outcome import Counts, within_budget
+from penstock.engine.planning import Planning
+from penstock.engine.process import rss_bytes
+from penstock.engine.progress import RunEvent
+from penstock.engine.stop import Stop
+
+# Commits are at least so far apart (a commit takes some 0.1 ms); an item that takes longer is journalled before its worker
+# gets the next one.
+_COMMIT_S = 0.005
+
+# The longest the loop sleeps when nothing happens: how late it sees a stop.
+_IDLE_S = 0.1
+
+# Items that take less than this are handed out in advance, so that workers need not wait for the driver after each.
+_AHEAD_S = 0.02
+_MAX_AHEAD = 256
+
+# After a hard stop the loop waits so long for workers to let go.
+_LET_GO_S = 2.0
+
+# Samples are a second apart in short runs; a long run has some 600 to 1200 in all.
+_SAMPLES = 600
+
+_RELOAD_ITEMS = 10_000
+
+
+class _Pace:
+    """How many items a second end, for the number handed out in advance."""
+
+    def __init__(self) -> None:
+        self._at = time.monotonic()
+        self._ended = 0
+        self._per_s = 0.0
+
+    def ended(self, items: int) -> None:
+        self._ended += items
+        now = time.monotonic()
+        if now - self._at >= 0.1:
+            self._per_s = self._ended / (now - self._at)
+            self._at, self._ended = now, 0
+
+    @property
+    def ahead(self) -> int:
+        return min(_MAX_AHEAD, int(self._per_s * _AHEAD_S))
+
+
+class JobLoop:
+    """Runs the items of one job. Driver thread only; use once.
+
+    Durable before something else happens: a group before its items are handed out; a done item, with its StateChanges,
+    before items that wait for its stage; found items with the progress of the item that found them.
+    """
+
+    def __init__(
+        self, job: Job, items: Items, planning: Planning, executor: Executor, stop: Stop, tell: Tell | None
+    ) -> None:
+        self.board = Board()
+        self.flights = Flights(job, items, self.board, planning, tell)
+        self._job = job
+        self._items = items
+        self._planning = planning
+        self._executor = executor
+        self._stop = stop
+        self._tell = tell
+        self._pace = _Pace()
+        self._is_draining = False
+        self._facts: OrderedDict[str, Json] = OrderedDict()
+        self._done: OrderedDict[tuple[str, int], GroupDone] = OrderedDict()
+        self._committed_at = self._started_at = self._sampled_at = time.monotonic()
+        self._stopped_at: float | None = None
+        self._base = Counts()
+
+    def run(self, run_id: str, open_session: OpenSession) -> None:
+        """Until nothing is left, or nothing may be begun any more and everything in flight has ended.
+
+        Raises PenstockError when planning failed, no worker could be started, or the journal cannot be written.
+        """
+        setup = WorkerSetup(run_id, self._job.name, self._job.handler, self._job.connections, open_session)
+        try:
+            self._reload()
+            self._executor.start(setup, self._stop)
+            while not self._is_over():
+                self._plan()
+                self._dispatch()
+                self._take_events()
+                self._look_after()
+        finally:
+            self._executor.close()
+        self.flights.ground()
+        self._sample()
+        self._items.flush()
+
+    def _reload(self) -> None:
+        """Put what an earlier run left on the board."""
+        self._base, _ = self._items.counts()
+        group, members = "", list[Member]()
+        for item_id, name, stage, weight, is_given_up in self._items.open_items():
+            # Group "" may come in parts; named groups come whole.
+            if name != group or (name == "" and len(members) >= _RELOAD_ITEMS):
+                self.board.add(group, members)
+                group, members = name, []
+            if is_given_up:
+                self.board.add_given_up(name, stage)
+            else:
+                members.append((item_id, stage, weight))
+        self.board.add(group, members)
+        if self._planning.is_complete:
+            self.board.plan_complete()
+
+    def _is_over(self) -> bool:
+        if self._stop.hard.is_set():
+            self._stopped_at = self._stopped_at or time.monotonic()
+            return not len(self.flights) or time.monotonic() - self._stopped_at > _LET_GO_S
+        if self._may_begin():
+            return self.board.is_over
+        return not len(self.flights)
+
+    def _may_begin(self) -> bool:
+        return not (self._is_draining or self._stop.soft.is_set())
+
+    def _plan(self) -> None:
+        """One group, if workers may run dry soon or the driver has nothing better to do."""
+        if not self._planning.is_due or not self._may_begin():
+            return
+        planned = self._planning.step()
+        if planned is not None:
+            group, members = planned
+            self._facts.pop(group, None)
+            self.board.add(group, members)
+            self._say("planned", len(members), group)
+        elif self._planning.is_complete:
+            self.board.plan_complete()
+            self._say("plan_done", 0)
+
+    def _dispatch(self) -> None:
+        room = self._executor.slots + self._pace.ahead - len(self.flights)
+        if room <= 0 or not self._may_begin():
+            return
+        now = time.monotonic()
+        if not self.board.ready and (self.board.next_due() or now + 1) > now:
+            return
+        shared = self._planning.shared()
+        if shared is None:
+            return
+        taken: list[int] = []
+        while len(taken) < room and (item_id := self.board.take(now)) is not None:
+            taken.append(item_id)
+        if taken:
+            for stored in self._items.load(taken):
+                group = stored.item.group
+                task = self.flights.launch(stored, shared, self._facts_of(group), self._done_below(stored))
+                self._executor.submit(task)
+
+    def _facts_of(self, group: str) -> Json:
+        """The same object for all items of a group, so that workers may decode it once."""
+        facts = self._facts.get(group)
+        if facts is None:
+            facts = self._facts[group] = self._items.facts_of(group)
+            if len(self._facts) > 1024:
+                self._facts.popitem(last=False)
+        return facts
+
+    def _done_below(self, stored: StoredItem) -> GroupDone:
+        """What stands below an item; reading it commits what is done before the item is handed out."""
+        group, stage = stored.item.group, stored.item.stage
+        if stage == 0:
+            return GroupDone()
+        done = self._done.get((group, stage))
+        if done is None:
+            done = self._done[group, stage] = self._items.group_done(group, stage)
+            if len(self._done) > 64:
+                self._done.popitem(last=False)
+        return done
+
+    def _take_events(self) -> None:
+        before = self.flights.tally.done + self.flights.tally.failed
+        for event in self._executor.poll(self._patience_s()):
+            if isinstance(event, Broken):
+                raise event.error
+            self.flights.take(event)
+        self._pace.ended(self.flights.tally.done + self.flights.tally.failed - before)
+
+    def _patience_s(self) -> float:
+        """How long to wait for events: not at all while there is something to plan, and not past what is due."""
+        if self._planning.is_due and self._may_begin():
+            return 0.0
+        wait_s = _COMMIT_S if self._items.is_dirty else _IDLE_S
+        due = self.board.next_due()
+        return wait_s if due is None else max(0.0, min(wait_s, due - time.monotonic()))
+
+    def _look_after(self) -> None:
+        now = time.monotonic()
+        for ticket, error in self.flights.to_cancel():
+            self._executor.cancel(ticket, error)
+        if now - self._sampled_at >= max(1.0, (now - self._started_at) / _SAMPLES):
+            self._sample()
+        if self._items.is_dirty and now - self._committed_at >= _COMMIT_S:
+            self._items.flush()
+            self._committed_at = time.monotonic()
+        if not self._is_draining and self._is_over_budget():
+            self._is_draining = True
+
+    def _is_over_budget(self) -> bool:
+        failed, allowed = self.flights.tally.failed, self._job.settings.max_errors
+        # A share is only known once the plan is.
+        if not failed or (allowed.percent is not None and not self._planning.is_complete):
+            return False
+        return not within_budget(failed, self.board.planned, allowed)
+
+    def _sample(self) -> None:
+        self._sampled_at = time.monotonic()
+        tally, board, base = self.flights.tally, self.board, self._base
+        ended = tally.done + tally.failed + board.given_up
+        counts = Counts(
+            pending=board.planned - ended - len(self.flights),
+            running=len(self.flights),
+            done=base.done + tally.done,
+            failed=tally.failed,
+            skipped=board.given_up,
+            rows=base.rows + tally.rows,
+            size_bytes=base.size_bytes + tally.size_bytes,
+        )
+        self._items.sample(counts, retries=tally.retries, wait_s=tally.wait_s, rss_bytes=rss_bytes())
+
+    def _say(self, kind: str, items: int, text: str = "") -> None:
+        if self._tell is not None:
+            self._tell(RunEvent(kind, now_ms(), self._job.name, items=items, text=text))
