@@ -4,7 +4,17 @@ from penstock.api.abilities import ConnectorInfo, connectors
 from penstock.api.checking import Check, ConnectionCheck, JobCheck, check
 from penstock.api.copying import OneOff, copy
 from penstock.api.options import RunOptions
-from penstock.api.records import clear_failed, failed_item, failed_items, report, retry_failed, status, stop
+from penstock.api.records import (
+    Report,
+    TableResult,
+    clear_failed,
+    failed_item,
+    failed_items,
+    report,
+    retry_failed,
+    status,
+    stop,
+)
 from penstock.api.running import JobPlan, Plan, RunResult, plan, run
 
 __all__ = [
@@ -15,8 +25,10 @@ __all__ = [
     "JobPlan",
     "OneOff",
     "Plan",
+    "Report",
     "RunOptions",
     "RunResult",
+    "TableResult",
     "check",
     "clear_failed",
     "connectors",

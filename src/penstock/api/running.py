@@ -14,16 +14,19 @@ from penstock.api.selection import runnable_jobs
 from penstock.connectors import registry
 from penstock.core.errors import Missing, PenstockError
 from penstock.core.item import Json
-from penstock.core.spec import CopySpec, Project
+from penstock.core.spec import CopySpec, Project, RunSpec
+from penstock.engine import history
 from penstock.engine import run as engine
 from penstock.engine.failure import Failure
 from penstock.engine.journal import Journal, journal_path
-from penstock.engine.outcome import RunOutcome
+from penstock.engine.outcome import RunOutcome, State
 from penstock.engine.run import OnEvent
 from penstock.engine.stop import Stop
 from penstock.jobs.copy import Choice, CopyJob, CopyOptions, CopyPreview, preview
 
 RunResult = RunOutcome
+
+_FINISHED = (State.DONE, State.ABANDONED, State.SKIPPED)
 
 
 def run(
@@ -54,14 +57,17 @@ def run(
 @dataclass(frozen=True)
 class JobPlan:
     """What one job would do. Instead of a `preview` there is an `error`, or, where the job reads what a job before it has
-    yet to make, the name of that job in `waits_for`."""
+    yet to make, the name of that job in `waits_for`. `settings` are the run settings in force. `continues` is the
+    unfinished run that would be continued, `items_left` what is left of its plan (None: the plan itself is unfinished).
+    """
 
     job: str
     kind: str
     after: tuple[str, ...]
-    workers: int | None
-    executor: str
+    settings: RunSpec
     preview: CopyPreview | None = None
+    continues: str = ""
+    items_left: int | None = 0
     waits_for: str = ""
     error: Failure | None = None
 
@@ -90,15 +96,34 @@ def plan(project: Project, jobs: Sequence[str] = (), options: RunOptions = AS_TH
 
 def _plan_job(project: Project, name: str, names: Sequence[str], options: RunOptions) -> JobPlan:
     spec = overlay(project.jobs[name], options)
-    planned = JobPlan(name, "copy", spec.after, spec.run.workers, spec.run.executor)
+    planned = JobPlan(name, "copy", spec.after, spec.run)
     try:
         job = copy_job(project, name, options)
+        if not options.fresh:
+            planned = _continuing(planned, project, job.plan_hash)
         return replace(planned, preview=preview(job, saved_state(project, name)))
     except Missing as error:
         before = next((other for other in spec.after if other in names), "")
         return replace(planned, waits_for=before) if before else replace(planned, error=Failure.of(error))
     except PenstockError as error:
         return replace(planned, error=Failure.of(error))
+
+
+def _continuing(planned: JobPlan, project: Project, plan_hash: str) -> JobPlan:
+    """The plan with the run that it would continue: the job's newest, if it has the same plan and is not finished."""
+    file = journal_path(project.root)
+    if not file.exists():
+        return planned
+    with Journal.open(file) as journal:
+        for line in history.list_runs(journal):
+            if planned.job not in line.jobs:
+                continue
+            job = next(one for one in history.report(journal, line.run_id).jobs if one.job == planned.job)
+            left = job.counts.pending + job.counts.running + job.counts.failed
+            if job.plan_hash == plan_hash and job.state not in _FINISHED and (left or not job.is_planned):
+                return replace(planned, continues=line.run_id, items_left=left if job.is_planned else None)
+            return planned
+    return planned
 
 
 def saved_state(project: Project, job: str) -> Mapping[str, Json]:

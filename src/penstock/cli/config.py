@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from penstock.api.project_file.build import Given, ReadProject, read_project
-from penstock.api.project_file.settings import PROJECT_VARIABLE, from_environment
 from penstock.core.errors import SpecError
-from penstock.core.spec import Project
+
+if TYPE_CHECKING:
+    from penstock.api.copying import OneOff
+    from penstock.api.project_file.build import ReadProject
+    from penstock.core.spec import Project
+
+# Names the project file to use. The variables of run settings stand in api/project_file/settings.py.
+PROJECT_VARIABLE = "PENSTOCK_PROJECT"
 
 PROJECT_FILE = "penstock.yml"
 
@@ -34,6 +40,9 @@ def read(
     environ: Mapping[str, str] | None = None,
 ) -> ReadProject:
     """Like load_project, with the warnings."""
+    from penstock.api.project_file.build import Given, read_project
+    from penstock.api.project_file.settings import from_environment
+
     environment = os.environ if environ is None else environ
     file = project_file(path, environment)
     try:
@@ -82,3 +91,36 @@ def _shown(file: Path) -> str:
         return str(file.resolve().relative_to(Path.cwd()))
     except ValueError:
         return str(file)
+
+
+def place(path: str | Path | None = None, environ: Mapping[str, str] | None = None) -> Project:
+    """The folder of the project file as a project without connections and jobs, the file unread."""
+    from penstock.core.spec import Project
+
+    file = project_file(path, os.environ if environ is None else environ)
+    if not file.is_file():
+        raise SpecError(f"there is no project file {file}", "pass --project FILE")
+    return Project(str(file.parent.resolve()), {}, {})
+
+
+def wants_plain_output() -> bool:
+    """Whether the environment asks for output without colour (https://no-color.org) or the terminal cannot show any."""
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+
+
+def one_off(path: str | None, variables: Mapping[str, str]) -> OneOff:
+    """What a one-off copy stands in: the project that is named or found, or none."""
+    from penstock.api.copying import OneOff
+    from penstock.api.project_file.settings import from_environment
+
+    project = None
+    if path or os.environ.get(PROJECT_VARIABLE) or nearest_project_file():
+        project = load_project(path, variables=variables)
+    return OneOff(project, state_home(), Path.cwd(), from_environment(os.environ))
+
+
+def expanded(text: str, variables: Mapping[str, str]) -> str:
+    """An argument with its ${...} filled in, so that no secret need stand in a list of processes."""
+    from penstock.api.project_file.expand import expand
+
+    return expand(text, {**os.environ, **variables}, Path.cwd())

@@ -54,9 +54,6 @@ SETTINGS = (
             "the longest time an item may go without progress before it is cancelled and tried again"),
 )  # fmt: skip
 
-# Variables that are no run setting; together with SETTINGS these are all that Penstock reads from the environment.
-PROJECT_VARIABLE = "PENSTOCK_PROJECT"
-
 Values = Mapping[str, Any]
 
 

@@ -1,0 +1,20 @@
+"""penstock connectors: what each connector can do."""
+
+from __future__ import annotations
+
+import click
+
+from penstock.cli.options import Common, takes_common
+
+
+@click.command("connectors")
+@takes_common
+def command(common: Common) -> int:
+    """Show what each connector can do, those of other packages too; --verbose adds their options."""
+    from penstock import api
+    from penstock.cli.render.checks import connector_lines
+
+    found = api.connectors()
+    paint = common.output.paint
+    common.output.answer(found, lambda: connector_lines(found, paint, is_verbose=common.is_verbose))
+    return 0

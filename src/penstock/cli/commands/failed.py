@@ -1,0 +1,67 @@
+"""penstock failed: items that were given up: list, show, retry, clear."""
+
+from __future__ import annotations
+
+import click
+
+from penstock.cli.options import Common, takes_common
+
+_JOB = click.option("--job", default="", metavar="JOB", help="Only items of this job.")
+_IDS = click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
+
+
+@click.group("failed")
+def command() -> None:
+    """Items that were given up after their last attempt: list, show, retry or clear them."""
+
+
+@command.command("list")
+@_JOB
+@takes_common
+def list_failed(common: Common, job: str) -> int:
+    """List failed items of the newest plan of each job."""
+    from penstock import api
+    from penstock.cli.render.runs import failed_lines
+
+    items = api.failed_items(common.place(), job)
+    common.output.answer(items, lambda: failed_lines(items, common.output.paint))
+    return 0
+
+
+@command.command("show")
+@click.argument("item_id", type=int, metavar="ID")
+@takes_common
+def show_failed(common: Common, item_id: int) -> int:
+    """Show one failed item whole: payload, cursor, error."""
+    from penstock import api
+    from penstock.cli.render.runs import failed_item_lines
+
+    item = api.failed_item(common.place(), item_id)
+    common.output.answer(item, lambda: failed_item_lines(item, common.output.paint))
+    return 0
+
+
+@command.command("retry")
+@_IDS
+@_JOB
+@takes_common
+def retry(common: Common, ids: tuple[int, ...], job: str) -> int:
+    """Let the next run take failed items again with fresh attempts: those named, or all."""
+    from penstock import api
+
+    count = api.retry_failed(common.place(), job, ids)
+    common.output.answer({"retried": count}, lambda: [f"{count} failed items will be taken by the next `penstock run`"])
+    return 0
+
+
+@command.command("clear")
+@_IDS
+@_JOB
+@takes_common
+def clear(common: Common, ids: tuple[int, ...], job: str) -> int:
+    """Give failed items up for good: those named, or all."""
+    from penstock import api
+
+    count = api.clear_failed(common.place(), job, ids)
+    common.output.answer({"cleared": count}, lambda: [f"{count} failed items are given up"])
+    return 0

@@ -1,0 +1,32 @@
+"""penstock init: a project that runs at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from penstock.cli.options import Common, takes_common
+
+
+@click.command("init")
+@click.argument("folder", metavar="DIR")
+@takes_common
+def command(common: Common, folder: str) -> int:
+    """Make a project in DIR: penstock.yml and a small SQLite database to copy from. Overwrites nothing."""
+    from penstock.cli.example import write_example
+
+    made = write_example(Path(folder))
+    common.output.answer(
+        {"folder": str(made.folder), "files": [str(file) for file in made.files]},
+        lambda: [
+            f"made {', '.join(file.name for file in made.files)} in {made.folder}",
+            "",
+            "try it:",
+            f"  cd {made.folder}",
+            "  penstock check     opens the connections",
+            "  penstock plan      says what would be done",
+            "  penstock run       does it",
+        ],
+    )
+    return 0

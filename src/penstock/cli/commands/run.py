@@ -1,0 +1,24 @@
+"""penstock run: run jobs in dependency order, and say how it ended."""
+
+from __future__ import annotations
+
+import click
+
+from penstock.cli.options import Common, Running, takes_common, takes_running
+
+
+@click.command("run")
+@click.argument("jobs", nargs=-1, metavar="[JOB]...")
+@takes_running(full_refresh=True, dry_run=True)
+@takes_common
+def command(common: Common, running: Running, jobs: tuple[str, ...]) -> int:
+    """Run jobs in dependency order: all, if none is named.
+
+    An interrupted run of the same plan is continued by itself. Ctrl-C stops at the next safe point, a second one at once.
+    """
+    from penstock.cli import working
+
+    project = common.load(running.variables)
+    if running.is_dry_run:
+        return working.show_plan(common, project, jobs, running.options)
+    return working.show_run(common, project, jobs, running.options)

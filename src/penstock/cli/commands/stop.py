@@ -1,0 +1,23 @@
+"""penstock stop: ask a run to stop."""
+
+from __future__ import annotations
+
+import click
+
+from penstock.cli.options import Common, takes_common
+
+
+@click.command("stop")
+@click.argument("run", required=False, default="")
+@click.option("--now", is_flag=True, help="Stop at once instead of at the next safe point.")
+@click.option("--no-wait", is_flag=True, help="Do not wait until the run has ended.")
+@takes_common
+def command(common: Common, run: str, now: bool, no_wait: bool) -> int:
+    """Ask a live run (the newest, if none is named) to stop at the next safe point; a second call stops it at once."""
+    from penstock import api
+    from penstock.cli.render.runs import runs_lines
+
+    with common.output.working("waiting for the run to stop"):
+        line = api.stop(common.place(), run, now=now, wait_s=0 if no_wait else None)
+    common.output.answer(line, lambda: runs_lines([line], common.output.paint))
+    return 0

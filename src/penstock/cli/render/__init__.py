@@ -1,0 +1,1 @@
+"""Everything that is printed: the same dataclasses as text and as JSON."""

@@ -1,0 +1,139 @@
+"""Text of a plan: what each job would read, write and publish, with numbers."""
+
+from __future__ import annotations
+
+from penstock.api import JobPlan, Plan
+from penstock.cli.render import numbers
+from penstock.cli.render.text import Cell, Paint, error_lines, indent, table
+from penstock.core.schema import Fidelity, TypeChoice
+from penstock.core.spec import MaxErrors, RunSpec
+from penstock.jobs.copy.preview import CopyPreview, TablePreview
+
+_STYLES = {Fidelity.LOSSLESS: "", Fidelity.WIDENING: "dim", Fidelity.TEXT: "yellow", Fidelity.LOSSY: "red"}
+
+
+def plan_lines(plan: Plan, paint: Paint, *, is_verbose: bool) -> list[str]:
+    """Job by job: numbers, types that change, and what publishing does. `is_verbose` lists every column's type."""
+    lines: list[str] = []
+    for job in plan.jobs:
+        lines += [*_job(job, paint, is_verbose), ""]
+    return [*lines, _total(plan)]
+
+
+def _job(job: JobPlan, paint: Paint, is_verbose: bool) -> list[str]:
+    title = f"{paint('bold', job.job)} ({job.kind})"
+    if job.after:
+        title += f", after {', '.join(job.after)}"
+    if job.error:
+        return [title, *indent(error_lines(job.error.what, job.error.hint, paint))]
+    if job.preview is None:
+        return [title, f"  cannot be planned before {job.waits_for} has run: it reads what {job.waits_for} makes"]
+    found = job.preview
+    lines = [f"{title}: {found.source} -> {found.target}"]
+    lines += indent([_settings(job.settings), *_continues(job)])
+    if found.one_snapshot:
+        lines.append("  all tables are read as of one moment (a shared snapshot)")
+    lines += ["", *indent(_tables(found, paint))]
+    for one in found.tables:
+        lines += indent(_details(one, paint, is_verbose))
+    return lines
+
+
+def _settings(run: RunSpec) -> str:
+    parts = [
+        f"workers {run.workers or 'auto'}",
+        run.executor,
+        f"{run.retry.attempts} attempts (backoff {run.retry.backoff_s:g} to {run.retry.max_backoff_s:g} s)",
+        f"max errors {errors_text(run.max_errors)}",
+    ]
+    parts += [f"timeout {numbers.duration(run.timeout_s)}"] if run.timeout_s else []
+    parts += [f"item timeout {numbers.duration(run.item_timeout_s)}"] if run.item_timeout_s else []
+    return ", ".join(parts)
+
+
+def errors_text(allowed: MaxErrors) -> str:
+    """3, or 5%."""
+    return f"{allowed.percent:g}%" if allowed.percent is not None else str(allowed.count)
+
+
+def _continues(job: JobPlan) -> list[str]:
+    if not job.continues:
+        return []
+    left = (
+        "its plan is unfinished"
+        if job.items_left is None
+        else f"{numbers.plural(job.items_left, 'item')} left of its plan"
+    )
+    return [f"continues run {job.continues}: {left} (--fresh starts anew; the numbers below are of a new plan)"]
+
+
+def _tables(found: CopyPreview, paint: Paint) -> list[str]:
+    rows: list[list[str | Cell]] = [["read", "written to", "mode", "rows", "bytes", "chunks", "items"]]
+    for one in found.tables:
+        rows.append(
+            [
+                one.source,
+                one.target,
+                one.mode,
+                _about(numbers.count(one.rows_estimate)),
+                _about(numbers.size(one.size_bytes)),
+                numbers.count(one.chunks),
+                numbers.count(one.items),
+            ]
+        )
+    return table(rows, paint, right=(3, 4, 5, 6))
+
+
+def _about(text: str) -> str:
+    """Sizes come from the source's statistics."""
+    return text if text == "-" else f"~{text}"
+
+
+def _details(one: TablePreview, paint: Paint, is_verbose: bool) -> list[str]:
+    types = [choice for choice in one.types if is_verbose or _fidelity(choice) is not Fidelity.LOSSLESS]
+    lines: list[str] = []
+    if one.pass_through:
+        lines.append("rows pass through in the wire format, not decoded")
+    if one.window:
+        lines.append(_window(one))
+    if types:
+        rows: list[list[str | Cell]] = [["column", "from", "to", "kept", "note"]]
+        rows += [_type(choice) for choice in types]
+        lines += table(rows, paint)
+    if one.statements:
+        lines.append("publish:")
+        lines += indent([text for statement in one.statements for text in statement.splitlines()])
+    return ["", paint("cyan", one.target), *indent(lines)] if lines else []
+
+
+def _window(one: TablePreview) -> str:
+    low, high = one.window or (None, None)
+    above = f"from {low}" if low is not None else "from the beginning"
+    return f"reads {one.cursor} {above} {f'to {high}' if high is not None else 'on'}"
+
+
+def _fidelity(choice: TypeChoice) -> Fidelity:
+    """The worse of what reading and storing do to a column."""
+    order = list(Fidelity)
+    return max(choice.fidelity, choice.column.fidelity, key=order.index)
+
+
+def _type(choice: TypeChoice) -> list[str | Cell]:
+    fidelity = _fidelity(choice)
+    native = choice.column.native.partition(":")[2] or str(choice.column.type)
+    note = "; ".join(dict.fromkeys(text for text in (choice.column.note, choice.note) if text))
+    return [choice.column.name, native, choice.native, Cell(fidelity.value, _STYLES[fidelity]), note]
+
+
+def _total(plan: Plan) -> str:
+    previews = [job.preview for job in plan.jobs if job.preview]
+    tables = [one for preview in previews for one in preview.tables]
+    known_rows = sum(one.rows_estimate or 0 for one in tables)
+    known_bytes = sum(one.size_bytes or 0 for one in tables)
+    text = (
+        f"{numbers.plural(len(plan.jobs), 'job')}, {numbers.plural(len(tables), 'table')}, "
+        f"{numbers.plural(sum(one.items for one in tables), 'item')}, about {numbers.count(known_rows)} rows, "
+        f"{numbers.size(known_bytes)}; nothing was written"
+    )
+    missing = sum(1 for job in plan.jobs if job.preview is None)
+    return f"{text}; {numbers.plural(missing, 'job')} not planned" if missing else text
