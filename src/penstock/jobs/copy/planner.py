@@ -68,6 +68,10 @@ class CopyJob:
         return self.spec.name
 
     @property
+    def after(self) -> tuple[str, ...]:
+        return self.spec.after
+
+    @property
     def settings(self) -> RunSpec:
         return self.spec.run
 
