@@ -112,9 +112,11 @@ def _reset_s(value: str | None, now: datetime) -> float | None:
 def _members(text: str) -> Iterator[tuple[str, dict[str, str]]]:
     """The members of a structured list (RFC 9651), `"a";r=1;t=2, "b";r=3`, as name and parameters."""
     for member in _split(text, ","):
-        name, *pairs = _split(member, ";")
-        parameters = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
-        yield name.strip('"'), {key.strip(): value.strip().strip('"') for key, value in parameters.items()}
+        parts = _split(member, ";")
+        if not parts:
+            continue
+        parameters = dict(pair.split("=", 1) for pair in parts[1:] if "=" in pair)
+        yield parts[0].strip('"'), {key.strip(): value.strip().strip('"') for key, value in parameters.items()}
 
 
 def _split(text: str, mark: str) -> list[str]:
