@@ -22,14 +22,14 @@ SELECT i::bigint AS id,
        timestamp '2020-01-01' + i * interval '37 seconds' AS created_at,
        timestamptz '2021-01-01 00:00+00' + i * interval '91.000123 seconds' AS updated_at,
        CASE WHEN i % 10 <> 5 THEN jsonb_build_object('k', i % 100, 'tags', jsonb_build_array('a', i % 5)) END AS extra
-FROM generate_series(1, %(rows)s) AS i
+FROM generate_series(1::bigint, %(rows)s) AS i
 """
 MIXED_15_TYPES = "ALTER TABLE mixed15 ALTER COLUMN amount_raw TYPE numeric(18,4), ALTER COLUMN id SET NOT NULL"
 
 NUMBERS_5 = """
 CREATE TABLE numbers5 AS
 SELECT i::bigint AS id, random() AS a, random() * 1000 AS b, (i * 31 %% 1000003)::float8 AS c, -random() AS d
-FROM generate_series(1, %(rows)s) AS i
+FROM generate_series(1::bigint, %(rows)s) AS i
 """
 
 SMALL = """
