@@ -119,6 +119,9 @@ class CopyJob:
         return survey(self.spec, ends, options.choice, options.full_refresh, options.accept_schema_changes)
 
     def shared(self) -> Mapping[str, str]:
+        """The snapshot's token; a resumed run whose plan was complete opens its snapshot here."""
+        if Ability.SNAPSHOT in self._connectors[SOURCE].abilities:
+            self._session(SOURCE)
         return {SNAPSHOT: self._snapshot} if self._snapshot else {}
 
     def recover(self, error: PenstockError) -> bool:
