@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Check,
         OneOff,
         Plan,
+        Report,
         RunOptions,
         RunResult,
         check,
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     )
 
 # The classes of the API that are no errors.
-_VALUES = ("Check", "OneOff", "Plan", "RunOptions", "RunResult")
+_VALUES = ("Check", "OneOff", "Plan", "Report", "RunOptions", "RunResult")
 
 __all__ = [
     "Busy",
@@ -73,6 +74,7 @@ __all__ = [
     "PenstockError",
     "PermissionRefused",
     "Plan",
+    "Report",
     "RunOptions",
     "RunResult",
     "SchemaChanged",

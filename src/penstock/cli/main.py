@@ -48,8 +48,14 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     help="Move tables out of systems and into others, in parallel, resumable and proven.",
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or project file, 3 some items failed, 10 a connection could not "
-    "be opened, 11 another run holds the job, 12 credentials refused, 130 stopped by request.",
+    epilog="""\b
+Exit codes:
+    0  done                    10  a connection could not be opened
+    1  failed                  11  another run holds the job
+    2  wrong usage or file     12  credentials refused
+    3  some items failed      130  stopped by request
+
+`penstock COMMAND --help` explains a command.""",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 @click.version_option(__version__, prog_name="penstock", message="%(prog)s %(version)s")

@@ -9,7 +9,7 @@ import click
 from penstock.cli.options import Common, takes_common, takes_variables
 
 
-@click.command("check")
+@click.command("check", short_help="Validate the project and open its connections.")
 @click.argument("jobs", nargs=-1, metavar="[JOB]...")
 @click.option("--offline", is_flag=True, help="Validate the project file only; open no connection.")
 @takes_variables

@@ -9,7 +9,7 @@ import click
 from penstock.cli.options import Common, takes_common
 
 
-@click.command("config-schema")
+@click.command("config-schema", short_help="Print the JSON schema of penstock.yml.")
 @takes_common
 def command(common: Common) -> int:
     """Print the JSON schema of penstock.yml, for editors and checks."""

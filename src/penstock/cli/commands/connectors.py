@@ -7,7 +7,7 @@ import click
 from penstock.cli.options import Common, takes_common
 
 
-@click.command("connectors")
+@click.command("connectors", short_help="Show what each connector can do.")
 @takes_common
 def command(common: Common) -> int:
     """Show what each connector can do, those of other packages too; --verbose adds their options."""

@@ -9,7 +9,7 @@ import click
 from penstock.cli.options import Common, Pairs, Running, takes_common, takes_running
 
 
-@click.command("copy")
+@click.command("copy", short_help="Copy once, without a project file.")
 @click.argument("source", metavar="SOURCE")
 @click.argument("target", metavar="TARGET")
 @click.option(

@@ -9,7 +9,7 @@ import click
 from penstock.cli.options import Common, takes_common
 
 
-@click.command("demo")
+@click.command("demo", short_help="Build and run a small real example.")
 @click.option("--dir", "folder", metavar="DIR", default="demo", show_default=True, help="Where to build the example.")
 @takes_common
 def command(common: Common, folder: str) -> int:

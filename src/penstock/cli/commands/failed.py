@@ -10,12 +10,12 @@ _JOB = click.option("--job", default="", metavar="JOB", help="Only items of this
 _IDS = click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
 
 
-@click.group("failed")
+@click.group("failed", short_help="List, show, retry or clear items that were given up.")
 def command() -> None:
     """Items that were given up after their last attempt: list, show, retry or clear them."""
 
 
-@command.command("list")
+@command.command("list", short_help="List failed items.")
 @_JOB
 @takes_common
 def list_failed(common: Common, job: str) -> int:
@@ -28,7 +28,7 @@ def list_failed(common: Common, job: str) -> int:
     return 0
 
 
-@command.command("show")
+@command.command("show", short_help="Show one failed item whole.")
 @click.argument("item_id", type=int, metavar="ID")
 @takes_common
 def show_failed(common: Common, item_id: int) -> int:
@@ -41,7 +41,7 @@ def show_failed(common: Common, item_id: int) -> int:
     return 0
 
 
-@command.command("retry")
+@command.command("retry", short_help="Let the next run take them again.")
 @_IDS
 @_JOB
 @takes_common
@@ -54,7 +54,7 @@ def retry(common: Common, ids: tuple[int, ...], job: str) -> int:
     return 0
 
 
-@command.command("clear")
+@command.command("clear", short_help="Give them up for good.")
 @_IDS
 @_JOB
 @takes_common

@@ -9,7 +9,7 @@ import click
 from penstock.cli.options import Common, takes_common
 
 
-@click.command("init")
+@click.command("init", short_help="Make a project that runs at once.")
 @click.argument("folder", metavar="DIR")
 @takes_common
 def command(common: Common, folder: str) -> int:

@@ -7,7 +7,7 @@ import click
 from penstock.cli.options import Common, Running, takes_common, takes_running
 
 
-@click.command("plan")
+@click.command("plan", short_help="Show what a run would do, with numbers.")
 @click.argument("jobs", nargs=-1, metavar="[JOB]...")
 @takes_running(full_refresh=True, dry_run=False)
 @takes_common

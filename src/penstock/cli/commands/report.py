@@ -9,7 +9,7 @@ import click
 from penstock.cli.options import Common, takes_common
 
 
-@click.command("report")
+@click.command("report", short_help="Show what happened in a run.")
 @click.argument("run", required=False, default="")
 @click.option("--html", "html_file", metavar="FILE", help="Write a page that needs nothing else to be shown.")
 @takes_common

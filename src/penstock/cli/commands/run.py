@@ -7,7 +7,7 @@ import click
 from penstock.cli.options import Common, Running, takes_common, takes_running
 
 
-@click.command("run")
+@click.command("run", short_help="Run jobs in dependency order.")
 @click.argument("jobs", nargs=-1, metavar="[JOB]...")
 @takes_running(full_refresh=True, dry_run=True)
 @takes_common

@@ -7,7 +7,7 @@ import click
 from penstock.cli.options import Common, takes_common
 
 
-@click.command("status")
+@click.command("status", short_help="Show the project's runs, or follow one.")
 @click.argument("run", required=False, default="")
 @click.option("--follow", is_flag=True, help="Stay with a live run (the newest, if none is named) until it ends.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many runs to list.")

@@ -7,7 +7,7 @@ import click
 from penstock.cli.options import Common, takes_common
 
 
-@click.command("stop")
+@click.command("stop", short_help="Ask a run to stop.")
 @click.argument("run", required=False, default="")
 @click.option("--now", is_flag=True, help="Stop at once instead of at the next safe point.")
 @click.option("--no-wait", is_flag=True, help="Do not wait until the run has ended.")

@@ -72,7 +72,7 @@ def _tables(found: CopyPreview, paint: Paint) -> list[str]:
     for one in found.tables:
         rows.append(
             [
-                one.source,
+                one.source.removeprefix("table "),
                 one.target,
                 one.mode,
                 _about(numbers.count(one.rows_estimate)),

@@ -61,7 +61,7 @@ def _reasons(jobs: Sequence[JobOutcome], paint: Paint) -> list[str]:
         if job.error:
             lines += error_lines(f"{job.job}: {job.error.what}", job.error.hint, paint)
         elif job.reason:
-            lines.append(f"{job.job}: {job.reason}")
+            lines.append(f"{job.job}: {'stopped by ' if job.state is State.STOPPED else ''}{job.reason}")
     return ["", *lines] if lines else []
 
 
@@ -164,7 +164,7 @@ def _load_lines(job: JobReport) -> list[str]:
     return [
         (
             f"  memory at most {numbers.size(peak)}; {numbers.plural(last.retries, 'retry').replace('retrys', 'retries')}, "
-            f"waited {numbers.duration(last.wait_s)} for limits and backoff"
+            f"workers waited {numbers.duration(last.wait_s)} in all for limits and backoff"
         )
     ]
 
