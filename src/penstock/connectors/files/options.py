@@ -22,12 +22,15 @@ OPTIONS: tuple[Option, ...] = (
     *FORMAT_OPTIONS,
     Option("layout", "choice", "one folder a table (folder), one file a table (file), or folders by the values of "
            "partition_by (hive)", "folder", LAYOUTS, "target"),
-    Option("partition_by", "list", "layout hive: the columns whose values make the folders", (), scope="target"),
+    Option("partition_by", "text", "layout hive: the columns whose values make the folders, separated by commas", "",
+           scope="target"),
     Option("adopt", "boolean", "take over data files in the table's folder that Penstock did not write", False,
            scope="target"),
-    Option("keep_previous", "boolean", "keep the version before the last publish in .penstock/previous", True,
+    Option("keep_previous", "boolean", "keep the version before the last publish in .penstock/previous", False,
            scope="target"),
-    Option("types", "mapping", "CSV, NDJSON: declared types by column, or by table.column", {}),
+    Option("tables", "text", "tables of several files: `name: glob` pairs, separated by semicolons", ""),
+    Option("types", "text", "CSV, NDJSON: declared types, `column: type` or `table.column: type` pairs, separated by "
+           "semicolons", ""),
     Option("infer_rows", "integer", "CSV, NDJSON: rows of each file that decide undeclared types; 0 is all", 0),
     Option("bad_rows", "choice", "CSV, NDJSON: a row that does not fit is an error, or set aside in "
            ".penstock/quarantine", "error", ("error", "quarantine"), "source"),
