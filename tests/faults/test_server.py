@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -83,20 +84,39 @@ def test_a_load_survives_cut_connections(postgres_server, tmp_path):
     assert rows_in(tmp_path / "lake") == 120_000
 
 
-def test_a_source_table_dropped_in_mid_run_fails_by_name_and_publishes_nothing(postgres_server, tmp_path):
+def test_dropping_a_source_table_waits_for_the_load_that_reads_it(postgres_server, tmp_path):
     source = postgres_server.dsn(postgres_server.create_database())
-    make_source(source, 120_000)
+    make_source(source, 60_000)
     project = copying(tmp_path, source, f"file:{tmp_path}/lake", chunk_size="64 KiB", workers=1)
 
     process = project.start("run")
     journal_has_done(project, 5)
     with psycopg.connect(source, autocommit=True) as connection:
-        connection.execute("DROP TABLE events")  # waits for the chunk that is being read
-    out, err = process.communicate(timeout=120)
+        connection.execute("DROP TABLE events")
+    _, err = process.communicate(timeout=120)
 
-    assert process.returncode == 1, err
-    assert "events" in err + out
-    assert "does not exist" in err + out
+    assert process.returncode == 0, err
+    assert rows_in(tmp_path / "lake") == 60_000
+
+
+def test_a_source_table_that_is_gone_when_a_run_continues_fails_by_name_and_publishes_nothing(
+    postgres_server, tmp_path
+):
+    source = postgres_server.dsn(postgres_server.create_database())
+    make_source(source, 60_000)
+    project = copying(tmp_path, source, f"file:{tmp_path}/lake", chunk_size="64 KiB")
+
+    process = project.start("run")
+    journal_has_done(project, 5)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    with psycopg.connect(source, autocommit=True) as connection:
+        connection.execute("DROP TABLE events")
+    ran = project.run("run")
+
+    assert ran.code == 1, ran.err
+    assert "events" in ran.err
+    assert "does not exist" in ran.err
     assert not list((tmp_path / "lake").glob("*/*.parquet"))
 
 
