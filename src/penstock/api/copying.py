@@ -19,7 +19,6 @@ from penstock.api.running import RunResult, run
 from penstock.core.errors import SpecError
 from penstock.core.spec import ConnectionSpec, CopySpec, Project, RunSpec, digest
 from penstock.engine.run import OnEvent
-from penstock.engine.stop import Stop
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,6 @@ def copy(
     *,
     within: OneOff | None = None,
     on_event: OnEvent | None = None,
-    stop: Stop | None = None,
 ) -> RunResult:
     """Copy from one place to another; `source` and `target` are URLs, or names of connections of `within.project`.
 
@@ -51,7 +49,7 @@ def copy(
     again continues where an interrupted one ended. Raises SpecError for a wrong setting; otherwise as `run`.
     """
     project = one_off_project(source, target, settings or {}, within or OneOff())
-    return run(project, (), options, on_event=on_event, stop=stop)
+    return run(project, (), options, on_event=on_event)
 
 
 def one_off_project(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from penstock.core.errors import Missing, TimedOut
 from penstock.core.spec import Project
 from penstock.engine import dead_letters, history
+from penstock.engine.clock import SYSTEM_CLOCK
 from penstock.engine.history import ItemLine, RunLine, RunReport
 from penstock.engine.journal import Journal, journal_path
 from penstock.engine.run import request_stop
@@ -140,15 +140,15 @@ def stop(project: Project, run: str = "", *, now: bool = False, wait_s: float | 
     with open_journal(project) as journal:
         found = history.find_run(journal, run)
         run_id = request_stop(journal_path(project.root), found.run_id if run else "", hard=now)
-        started = time.monotonic()
+        started = SYSTEM_CLOCK.monotonic()
         line = history.find_run(journal, run_id)
         while line.is_live and wait_s != 0:
-            if wait_s is not None and time.monotonic() - started > wait_s:
+            if wait_s is not None and SYSTEM_CLOCK.monotonic() - started > wait_s:
                 raise TimedOut(
                     f"run {run_id} has not ended within {wait_s:g} s",
                     "wait longer, or stop it at once with `stop --now`",
                 )
-            time.sleep(_LOOK_S)
+            SYSTEM_CLOCK.wait(None, _LOOK_S)
             line = history.find_run(journal, run_id)
         return line
 

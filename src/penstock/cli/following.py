@@ -10,6 +10,7 @@ from penstock.cli.render.output import Output, to_json
 from penstock.cli.render.progress import show_followed
 from penstock.cli.render.runs import report_lines
 from penstock.core.spec import Project
+from penstock.engine.clock import SYSTEM_CLOCK
 from penstock.engine.history import JobReport, SampleLine
 from penstock.engine.outcome import State
 from penstock.engine.progress import JobProgress, RunProgress
@@ -45,7 +46,7 @@ def _looks(project: Project, run: str) -> Iterator[RunProgress]:
         )
         if not line.is_live:
             return
-        time.sleep(_LOOK_S)
+        SYSTEM_CLOCK.wait(None, _LOOK_S)
 
 
 def _job(job: JobReport, now_ms: float) -> JobProgress:

@@ -19,7 +19,7 @@ Function = Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class Common:
+class Shared:
     """What every command takes."""
 
     project_file: str | None
@@ -90,7 +90,7 @@ class Workers(Unit):
         return super().convert(value, param, ctx) or "auto"
 
 
-_COMMON = (
+_SHARED = (
     click.option("--project", "project_file", metavar="FILE", help="Project file, or the folder it is in. [default: the "
                  "nearest penstock.yml, from here upwards]"),
     click.option("--json", "is_json", is_flag=True, help="Results as JSON on stdout."),
@@ -117,8 +117,8 @@ _FULL_REFRESH = click.option("--full-refresh", is_flag=True, help="Ignore waterm
 _DRY_RUN = click.option("--dry-run", "is_dry_run", is_flag=True, help="Show the plan and change nothing.")
 
 
-def takes_common(function: Function) -> Function:
-    """Give a command the options that all have, as one argument `common`."""
+def takes_shared(function: Function) -> Function:
+    """Give a command the options that all have, as one argument `shared`."""
 
     @functools.wraps(function)
     def wrapped(**values: Any) -> Any:
@@ -132,9 +132,9 @@ def takes_common(function: Function) -> Function:
             is_plain=given["no_color"],
         )
         click.get_current_context().obj.output = output
-        return function(common=Common(**given, output=output), **values)
+        return function(shared=Shared(**given, output=output), **values)
 
-    return _with(wrapped, _COMMON)
+    return _with(wrapped, _SHARED)
 
 
 def takes_variables(function: Function) -> Function:

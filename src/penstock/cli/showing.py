@@ -8,7 +8,7 @@ from penstock import api
 from penstock.api.project_file.build import LATER_KINDS
 from penstock.api.records import timeline
 from penstock.cli import config, sample, working
-from penstock.cli.options import Common
+from penstock.cli.options import Shared
 from penstock.cli.render.page import write_page
 from penstock.cli.render.runs import report_lines
 
@@ -20,15 +20,15 @@ _STEPS = (
 )
 
 
-def show_demo(common: Common, folder: Path) -> int:
+def show_demo(shared: Shared, folder: Path) -> int:
     """Build and run the example in `folder`; returns the exit code of the first step that is not done, or 0."""
-    output = common.output
+    output = shared.output
     sample.prepare(folder)
     output.say(f"made {folder}: 336,776 flights of 2013 with airlines, airports, planes and weather, as CSV files")
     project = config.load_project(folder, environ={})
     for job, title in _STEPS:
         output.say(f"\n{title}")
-        code = working.show_run(common, project, [job], api.RunOptions())
+        code = working.show_run(shared, project, [job], api.RunOptions())
         if code:
             return code
     report = api.report(project)

@@ -1,4 +1,4 @@
-"""What commands that plan or run have in common: call the API, show how it goes, show how it ended."""
+"""What commands that plan or run have in shared: call the API, show how it goes, show how it ended."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from penstock import api
 from penstock.api import RunOptions
-from penstock.cli.options import Common
+from penstock.cli.options import Shared
 from penstock.cli.render import plans, runs
 from penstock.cli.render.output import to_json
 from penstock.cli.render.progress import shown
@@ -15,18 +15,18 @@ from penstock.engine.signals import stop_on_signals
 from penstock.engine.stop import Stop
 
 
-def show_plan(common: Common, project: Project, jobs: Sequence[str], options: RunOptions) -> int:
+def show_plan(shared: Shared, project: Project, jobs: Sequence[str], options: RunOptions) -> int:
     """Plan and show; returns the exit code."""
-    with common.output.working("reading catalogs"):
+    with shared.output.working("reading catalogs"):
         found = api.plan(project, jobs, options)
-    paint = common.output.paint
-    common.output.answer(found, lambda: plans.plan_lines(found, paint, is_verbose=common.is_verbose))
+    paint = shared.output.paint
+    shared.output.answer(found, lambda: plans.plan_lines(found, paint, is_verbose=shared.is_verbose))
     return found.exit_code
 
 
-def show_run(common: Common, project: Project, jobs: Sequence[str], options: RunOptions) -> int:
+def show_run(shared: Shared, project: Project, jobs: Sequence[str], options: RunOptions) -> int:
     """Run and show; returns the exit code."""
-    output, stop = common.output, Stop()
+    output, stop = shared.output, Stop()
     with stop_on_signals(stop), shown(output, stop) as take:
         outcome = api.run(project, jobs, options, on_event=take, stop=stop)
     report = api.report(project, outcome.run_id)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import click
 
-from penstock.cli.options import Common, takes_common
+from penstock.cli.options import Shared, takes_shared
 
 
 @click.command("connectors", short_help="Show what each connector can do.")
-@takes_common
-def command(common: Common) -> int:
+@takes_shared
+def command(shared: Shared) -> int:
     """Show what each connector can do, those of other packages too; --verbose adds their options."""
     from penstock import api
     from penstock.cli.render.checks import connector_lines
 
     found = api.connectors()
-    paint = common.output.paint
-    common.output.answer(found, lambda: connector_lines(found, paint, is_verbose=common.is_verbose))
+    paint = shared.output.paint
+    shared.output.answer(found, lambda: connector_lines(found, paint, is_verbose=shared.is_verbose))
     return 0

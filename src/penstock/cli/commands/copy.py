@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from penstock.cli.options import Common, Pairs, Running, takes_common, takes_running
+from penstock.cli.options import Pairs, Running, Shared, takes_running, takes_shared
 
 
 @click.command("copy", short_help="Copy once, without a project file.")
@@ -35,8 +35,8 @@ from penstock.cli.options import Common, Pairs, Running, takes_common, takes_run
 @click.option("--key", multiple=True, metavar="COLUMN", help="Column of the key. May be repeated.")
 @click.option("--cursor", metavar="COLUMN", help="Read only rows above the last watermark of this column.")
 @takes_running(full_refresh=True, dry_run=True)
-@takes_common
-def command(common: Common, running: Running, source: str, target: str, **settings: Any) -> int:
+@takes_shared
+def command(shared: Shared, running: Running, source: str, target: str, **settings: Any) -> int:
     """Copy tables from SOURCE to TARGET: URLs, or names of connections of the project.
 
     The same command again continues where an interrupted copy ended.
@@ -44,12 +44,12 @@ def command(common: Common, running: Running, source: str, target: str, **settin
     from penstock.api.copying import one_off_project
     from penstock.cli import config, working
 
-    within = config.one_off(common.project_file, running.variables)
+    within = config.one_off(shared.project_file, running.variables)
     given = {name: value for name, value in settings.items() if value}
     given = {name: dict(value) if name == "queries" else value for name, value in given.items()}
     keys = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
     ends = [config.expanded(text, running.variables) for text in (source, target)]
     project = one_off_project(ends[0], ends[1], keys, within)
     if running.is_dry_run:
-        return working.show_plan(common, project, (), running.options)
-    return working.show_run(common, project, (), running.options)
+        return working.show_plan(shared, project, (), running.options)
+    return working.show_run(shared, project, (), running.options)

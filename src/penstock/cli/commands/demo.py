@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from penstock.cli.options import Common, takes_common
+from penstock.cli.options import Shared, takes_shared
 
 
 @click.command("demo", short_help="Build and run a small real example.")
 @click.option("--dir", "folder", metavar="DIR", default="demo", show_default=True, help="Where to build the example.")
-@takes_common
-def command(common: Common, folder: str) -> int:
+@takes_shared
+def command(shared: Shared, folder: str) -> int:
     """Build a small real example and run it on embedded parts: CSV, SQLite, Parquet and DuckDB; ends with the report."""
     from penstock.cli.showing import show_demo
 
-    return show_demo(common, Path(folder))
+    return show_demo(shared, Path(folder))

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import click
 
-from penstock.cli.options import Common, takes_common
+from penstock.cli.options import Shared, takes_shared
 
 
 @click.command("init", short_help="Make a project that runs at once.")
 @click.argument("folder", metavar="DIR")
-@takes_common
-def command(common: Common, folder: str) -> int:
+@takes_shared
+def command(shared: Shared, folder: str) -> int:
     """Make a project in DIR: penstock.yml and a small SQLite database to copy from. Overwrites nothing."""
     from penstock.cli.example import write_example
 
     made = write_example(Path(folder))
-    common.output.answer(
+    shared.output.answer(
         {"folder": str(made.folder), "files": [str(file) for file in made.files]},
         lambda: [
             f"made {', '.join(file.name for file in made.files)} in {made.folder}",
