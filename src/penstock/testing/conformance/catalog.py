@@ -59,7 +59,8 @@ def test_describe_leaves_out_a_table_that_does_not_exist(subject: Subject) -> No
 
 
 def test_describe_of_nothing_is_nothing(subject: Subject) -> None:
-    subject.needs(Ability.CATALOG)
+    subject.needs_rows()
+    subject.fill("here", SMALL)
 
     with subject.session() as session:
         assert session.catalog().describe([], TypePolicy()) == {}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import queue
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import pyarrow as pa
 import pytest
@@ -20,6 +23,7 @@ from penstock.testing.conformance.subject import (
     batches_of,
     load_whole,
     many_rows,
+    names_of,
     read_table,
 )
 
@@ -146,11 +150,11 @@ def test_nothing_shows_before_the_publish_and_nothing_is_left_after_it(subject: 
 
     with subject.session() as session, subject.session() as watching:
         expected = _stage(session.writer(), load, ROWS)
-        staged = [info.name for info in watching.catalog().tables()]
+        staged = names_of(watching)
         assert_same_rows(read_table(watching, load.table), before)
         session.writer().publish(load, expected)
     with subject.session() as session:
-        published = [info.name for info in session.catalog().tables()]
+        published = names_of(session)
 
     assert staged == published == [load.table]
 
@@ -225,6 +229,56 @@ def test_parts_from_two_sessions_come_together(subject: Subject) -> None:
     assert_same_rows(_held(subject, load.table), _after(Mode.APPEND, before, ROWS))
 
 
+def test_parts_written_at_the_same_time_come_together(subject: Subject) -> None:
+    load, before = _target(subject, Mode.APPEND)
+    parts = [ROWS.slice(at, 50) for at in range(0, 500, 50)]
+    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for number in range(len(parts)):
+        waiting.put(number)
+    failures: list[PenstockError] = []
+
+    def work() -> None:
+        try:
+            with subject.session() as session:
+                while True:
+                    number = waiting.get_nowait()
+                    _patiently(partial(_write, session.writer(), load, f"{number}", parts[number]))
+        except queue.Empty:
+            return
+        except PenstockError as error:
+            failures.append(error)
+
+    with subject.session() as session:
+        session.writer().prepare(load)
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not failures
+    with subject.session() as session:
+        _patiently(lambda: session.writer().publish(load, Expected(10, 500)))
+
+    assert_same_rows(_held(subject, load.table), _after(Mode.APPEND, before, ROWS))
+
+
+def _write(writer: Writer, load: Load, part: str, data: pa.Table) -> None:
+    writer.write(load, part, batches_of(data))
+
+
+def _patiently(call: Callable[[], object]) -> None:
+    """What the engine does: try again for a while when the other side is busy."""
+    until = time.monotonic() + 20
+    while True:
+        try:
+            call()
+            return
+        except PenstockError as error:
+            if error.retry is not Retry.LATER or time.monotonic() > until:
+                raise
+            threading.Event().wait(min(error.wait_s or 0.02, 0.1))
+
+
 def test_parts_without_rows_count_as_parts(subject: Subject) -> None:
     load, _ = _target(subject, Mode.REPLACE)
 
@@ -260,7 +314,7 @@ def test_a_plan_tells_and_writes_nothing(subject: Subject) -> None:
     with subject.session() as session:
         steps = session.writer().plan(load)
         choices = session.writer().types(load)
-        listed = session.catalog().tables()
+        listed = names_of(session)
 
     assert steps
     assert all(isinstance(step, str) and step for step in steps)

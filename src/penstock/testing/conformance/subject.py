@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from penstock.connectors import registry
-from penstock.core.errors import NotSupported
+from penstock.core.errors import Missing, NotSupported
 from penstock.core.load import BatchSize, Chunk, Expected, Load, Mode, Published, Source, Window
 from penstock.core.names import TableName
 from penstock.core.ports import Ability, Connector, Session
@@ -108,6 +108,14 @@ def describe(session: Session, table: TableName) -> TableSchema:
     found = session.catalog().describe([table], TypePolicy())
     assert set(found) == {table}, f"{table} is not described"
     return found[table]
+
+
+def names_of(session: Session) -> list[TableName]:
+    """All tables, none where the place itself comes to be with its first table."""
+    try:
+        return [info.name for info in session.catalog().tables()]
+    except Missing:
+        return []
 
 
 def source_of(session: Session, table: TableName, **more: Any) -> Source:

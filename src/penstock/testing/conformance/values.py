@@ -9,9 +9,9 @@ import pytest
 
 from penstock.core.errors import DataError, PenstockError
 from penstock.core.ports import Ability
-from penstock.core.schema import Fidelity
+from penstock.core.schema import Column, Fidelity, arrow_schema
 from penstock.testing.conformance.samples import SAMPLES, Sample
-from penstock.testing.conformance.subject import Subject, assert_same_values, load_whole, read_table
+from penstock.testing.conformance.subject import Subject, assert_same_values, describe, load_whole, names_of, read_table
 from penstock.testing.values import plain_values
 
 
@@ -29,7 +29,7 @@ def test_values_come_back_as_faithfully_as_the_writer_says(subject: Subject, sam
         except PenstockError as error:
             # No way to hold the type or this value: said by name, before anything was published.
             assert load.columns[1].name in error.what
-            assert table not in {info.name for info in session.catalog().tables()}
+            assert table not in names_of(session)
             return
         back = read_table(session, table)
 
@@ -45,6 +45,30 @@ def test_values_come_back_as_faithfully_as_the_writer_says(subject: Subject, sam
             assert_same_values(values, expected)
     elif choice.fidelity is Fidelity.TEXT:
         assert len(set(plain_values(values))) == len(set(plain_values(expected)))
+
+
+def test_describe_tells_the_types_that_the_writer_called_lossless(subject: Subject) -> None:
+    subject.needs_rows()
+    subject.needs(Ability.WRITE)
+    kinds = [
+        pa.bool_(), pa.int16(), pa.int32(), pa.int64(), pa.float32(), pa.float64(), pa.decimal128(18, 4), pa.string(),
+        pa.binary(), pa.date32(), pa.timestamp("us"), pa.timestamp("us", "UTC"), pa.uuid(),
+    ]  # fmt: skip
+    columns = [Column(f"{at} {kind}", kind) for at, kind in enumerate(kinds)]
+    data = arrow_schema((*columns, Column("json", pa.string(), logical="json"))).empty_table()
+    load = subject.load(subject.table_name("typed"), data.schema)
+
+    with subject.session() as session:
+        choices = session.writer().types(load)
+        load_whole(session, load, data)
+        described = describe(session, load.table).columns
+
+    kept = [choice.column.name for choice in choices if choice.fidelity is Fidelity.LOSSLESS]
+    sent, told = (
+        {column.name: (column.type, column.logical) for column in each if column.name in kept}
+        for each in (load.columns, described)
+    )
+    assert told == sent
 
 
 def _document(text: str | None) -> object:
