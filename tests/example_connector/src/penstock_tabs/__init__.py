@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import pyarrow as pa
 import pyarrow.csv as csv
 
-from penstock.core.errors import DataError, Missing, NotSupported, Stopped, Unavailable
+from penstock.core.errors import DataError, Missing, NotSupported, Retry, Stopped, Unavailable
 from penstock.core.load import BatchSize, Chunk, CursorValue, Source
 from penstock.core.names import TableName
 from penstock.core.ports import Ability, Health, Option, Reader, Writer
@@ -37,9 +37,9 @@ class TabsConnector:
     def open(self, spec: ConnectionSpec) -> TabsSession:
         folder = Path(spec.base_dir, spec.url.partition(":")[2])
         if not folder.is_dir():
-            raise Unavailable(
-                f"cannot open connection {spec.name!r}: {folder} is no folder", "check the path after tabs:"
-            )
+            what = f"cannot open connection {spec.name!r}: {folder} is no folder"
+            # A folder does not come by waiting: NEVER instead of the LATER that a server that is down deserves.
+            raise Unavailable(what, "check the path after tabs:", retry=Retry.NEVER)
         return TabsSession(folder, str(spec.options.get("encoding", "utf8")))
 
 
