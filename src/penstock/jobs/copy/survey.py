@@ -55,14 +55,16 @@ class Ends:
 def survey(job: CopySpec, ends: Ends, choice: Choice, full_refresh: bool, accept_changes: bool) -> list[Surveyed]:
     """All tables of the job, largest first. Raises one error that names everything wrong."""
     _check_abilities(job, ends)
-    specs = _specs(job, ends, choice, full_refresh)
+    specs = _specs(job, ends, choice)
     _check_targets(specs, job)
     schemas = _schemas(specs, ends.source)
     found: list[Surveyed] = []
     problems: list[PenstockError] = []
     for spec, schema in zip(specs, schemas, strict=True):
         try:
-            found.append(_survey_table(job, spec, schema, ends, accept_changes))
+            # The spec keeps its own mode: its settings are what the watermark will mean.
+            mode = Mode.REPLACE if full_refresh and spec.cursor else spec.mode
+            found.append(_survey_table(job, spec, mode, schema, ends, accept_changes))
         except PenstockError as error:
             if error.retry.value != "never":
                 raise
@@ -95,7 +97,7 @@ def _check_abilities(job: CopySpec, ends: Ends) -> None:
         raise NotSupported(f"connection {job.source!r} ({ends.source_connector.name}) takes no queries", "copy tables")
 
 
-def _specs(job: CopySpec, ends: Ends, choice: Choice, full_refresh: bool) -> list[TableSpec]:
+def _specs(job: CopySpec, ends: Ends, choice: Choice) -> list[TableSpec]:
     names = _chosen_tables(job, ends.source.catalog().tables() if job.tables else [])
     unused = unused_overrides(job, names, job.queries)
     if unused:
@@ -108,10 +110,7 @@ def _specs(job: CopySpec, ends: Ends, choice: Choice, full_refresh: bool) -> lis
     if not names and not queries:
         raise SpecError(f"no table of job {job.name!r} is left after --include and --exclude", "widen the patterns")
     specs = [resolve(job, name, str(name), ends.target_name_parts) for name in names]
-    specs += [resolve(job, None, name, ends.target_name_parts) for name in queries]
-    if full_refresh:
-        specs = [replace(spec, mode=Mode.REPLACE) if spec.cursor else spec for spec in specs]
-    return specs
+    return specs + [resolve(job, None, name, ends.target_name_parts) for name in queries]
 
 
 def _chosen_tables(job: CopySpec, tables: Sequence[TableInfo]) -> list[TableName]:
@@ -168,7 +167,9 @@ def _schemas(specs: Sequence[TableSpec], source: Session) -> list[TableSchema]:
     return out
 
 
-def _survey_table(job: CopySpec, spec: TableSpec, schema: TableSchema, ends: Ends, accept_changes: bool) -> Surveyed:
+def _survey_table(
+    job: CopySpec, spec: TableSpec, mode: Mode, schema: TableSchema, ends: Ends, accept_changes: bool
+) -> Surveyed:
     where = f"table {spec.source_table}" if spec.source_table else f"query {spec.target_table.table!r}"
     expressions = bind(spec.columns, schema.columns, where)
     source = Source(
@@ -188,7 +189,7 @@ def _survey_table(job: CopySpec, spec: TableSpec, schema: TableSchema, ends: End
         job=job.name,
         table=spec.target_table,
         columns=expressions.columns,
-        mode=spec.mode,
+        mode=mode,
         key=tuple(_target_column(expressions, name, "key", where) for name in spec.key),
         cursor=expressions.renamed(spec.cursor.column) if spec.cursor else "",
         volatile=expressions.volatile,
@@ -198,7 +199,7 @@ def _survey_table(job: CopySpec, spec: TableSpec, schema: TableSchema, ends: End
     if spec.cursor and schema.column(spec.cursor.column) is None:
         names = [column.name for column in schema.columns]
         raise SpecError(f"cursor {spec.cursor.column!r} is no column of {where}", _suggest(spec.cursor.column, names))
-    if spec.cursor and spec.mode is Mode.APPEND and not load.cursor:
+    if spec.cursor and mode is Mode.APPEND and not load.cursor:
         raise SpecError(
             f"cursor {spec.cursor.column!r} of {where} is not copied, so rows that tie with the last one cannot be told apart",
             "copy the cursor column too, or use mode upsert with a key",
