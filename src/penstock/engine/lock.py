@@ -52,6 +52,13 @@ def acquire(journal: Journal, run_id: str, names: Sequence[str]) -> list[Holder]
     return taken_over
 
 
+def refuse_live(db: sqlite3.Connection, name: str) -> None:
+    """Raises Locked when a live run holds the lock."""
+    holder = find_holder(db, name)
+    if holder is not None and not is_dead(holder, now_ms()):
+        raise _locked(holder)
+
+
 def find_holder(db: sqlite3.Connection, name: str) -> Holder | None:
     """Who holds a lock, dead or alive."""
     query = """

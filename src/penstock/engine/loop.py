@@ -31,7 +31,7 @@ _AHEAD_S = 0.02
 _MAX_AHEAD = 256
 
 # After a hard stop the loop waits so long for workers to let go.
-_LET_GO_S = 2.0
+_LET_GO_S = 1.0
 
 # Samples are a second apart in short runs; a long run has some 600 to 1200 in all.
 _SAMPLES = 600
@@ -119,8 +119,13 @@ class JobLoop:
             else:
                 members.append((item_id, stage, weight))
         self.board.add(group, members)
+        base = self._base
+        if base.planned:
+            self._say("resumed", base.done, rows=base.rows, size_bytes=base.size_bytes)
+            self._say("planned", base.planned - base.done)
         if self._planning.is_complete:
             self.board.plan_complete()
+            self._say("plan_done", 0)
 
     def _is_over(self) -> bool:
         if self._stop.hard.is_set():
@@ -237,6 +242,7 @@ class JobLoop:
         )
         self._items.sample(counts, retries=tally.retries, wait_s=tally.wait_s, rss_bytes=rss_bytes())
 
-    def _say(self, kind: str, items: int, text: str = "") -> None:
+    def _say(self, kind: str, items: int, text: str = "", *, rows: int = 0, size_bytes: int = 0) -> None:
         if self._tell is not None:
-            self._tell(RunEvent(kind, now_ms(), self._job.name, items=items, text=text))
+            event = RunEvent(kind, now_ms(), self._job.name, "", items, rows, size_bytes, 0.0, text)
+            self._tell(event)

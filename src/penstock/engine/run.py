@@ -203,7 +203,7 @@ class _Run:
 
     def _say(self, state: State) -> None:
         if self._tell is not None:
-            self._tell(RunEvent("run", now_ms(), text=f"{self._run_id} {state}"))
+            self._tell(RunEvent("run", now_ms(), key=self._run_id, text=state))
 
 
 def _check_order(jobs: Sequence[Job]) -> None:
