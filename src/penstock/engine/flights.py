@@ -19,7 +19,7 @@ from penstock.engine.journal import from_json, now_ms, to_json
 from penstock.engine.planning import Planning
 from penstock.engine.progress import RunEvent
 from penstock.engine.retry import Action, RetryPolicy, decide
-from penstock.engine.worker import job_call
+from penstock.engine.worker import as_failure, job_call
 
 # Retries beyond this many are counted, but no longer noted one by one.
 _MAX_RETRY_NOTES = 1000
@@ -195,12 +195,13 @@ class Flights:
 
     def _finish(self, flight: Flight, at_ms: int) -> None:
         try:
-            with job_call(f"settling item {flight.task.item.key!r}", self._job.connections):
+            what = f"settling item {flight.task.item.key!r} of job {self._job.name!r}"
+            with job_call(what, self._job.connections):
                 changes = self._job.settle(flight.task.item, flight.result)
                 for change in changes:
                     to_json(change.value)
         except PenstockError as error:
-            self._fail(flight, Failure.of(error))
+            self._fail(flight, as_failure(error, self._job.connections))
             return
         flight.safe_rows, flight.safe_bytes = flight.rows, flight.size_bytes
         flight.safe_result = to_json(flight.result) if flight.result else None

@@ -5,9 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
-from penstock.core.errors import Defect, PenstockError, TimedOut
+from penstock.core.errors import PenstockError, TimedOut
 from penstock.engine.executors import make_executor
-from penstock.engine.failure import Failure
 from penstock.engine.flights import Tell
 from penstock.engine.items import Items
 from penstock.engine.job import Job, OpenSession
@@ -20,7 +19,7 @@ from penstock.engine.resume import Begun, begin_job
 from penstock.engine.retry import RetryPolicy
 from penstock.engine.stop import Stop
 from penstock.engine.watch import Deadline, Watch
-from penstock.engine.worker import trace_of
+from penstock.engine.worker import as_failure
 from penstock.engine.workers import choose_workers
 
 
@@ -93,11 +92,10 @@ class JobRunner:
         is_whole = planning.is_complete and counts.done == counts.planned
         if isinstance(error, TimedOut) and is_whole:
             error = None
-        trace = trace_of(error, self._job.connections) if isinstance(error, Defect) else ""
         end = JobEnd(
             planning.is_complete,
             self._stop.soft.is_set(),
-            Failure.of(error, trace) if error else None,
+            as_failure(error, self._job.connections) if error else None,
             items.failed_exit_codes(),
         )
         allowed = self._job.settings.max_errors

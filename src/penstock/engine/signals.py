@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM ask a run to stop: the first softly, the second at once."""
+"""SIGINT and SIGTERM ask a run to stop: the first softly, the second at once, the third even out of a call that hangs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def stop_on_signals(stop: Stop) -> Iterator[None]:
     """While the block runs, signals go to `stop`; afterwards the former handlers are back.
 
-    Only the main thread may receive signals: elsewhere this does nothing.
+    A signal after the one that stopped at once raises KeyboardInterrupt, for a driver that hangs in a foreign call. Only
+    the main thread may receive signals: elsewhere this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def ask(number: int, _: FrameType | None) -> None:
+        if stop.hard.is_set():
+            raise KeyboardInterrupt
         stop.press(signal.Signals(number).name)
 
     former = {number: signal.signal(number, ask) for number in _SIGNALS}

@@ -17,6 +17,7 @@ from penstock.core.secret import mask
 from penstock.core.spec import ConnectionSpec
 from penstock.engine.clock import StopEvent
 from penstock.engine.events import Advanced, Emit, Ended, Found, Moved, Noted, Started, Task, Throttled, WorkerSetup
+from penstock.engine.failure import Failure
 from penstock.engine.job import GroupDone
 from penstock.engine.journal import from_json, now_ms, to_json
 from penstock.engine.limits import PoliteGate
@@ -51,7 +52,7 @@ class Worker:
         self._halt_error: PenstockError | None = None
 
     def run(self, task: Task) -> None:
-        """Run one attempt; its last event is Ended. Raises nothing but what is no Exception."""
+        """Run one attempt; its last event is Ended. Raises nothing (but KeyboardInterrupt)."""
         for _ in self.steps(task):
             pass
 
@@ -65,7 +66,9 @@ class Worker:
         self._is_whole = False
         try:
             yield from self._drive(task)
-        except Exception as caught:  # noqa: BLE001  # whatever a handler raises ends its item and nothing else
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as caught:  # noqa: BLE001  # whatever a handler raises (also SystemExit) ends its item alone
             error = self._halt_error or self._as_error(caught, f"item {task.item.key!r}")
             trace = self._trace(caught) if isinstance(error, Defect) else ""
             self._after(error)
@@ -181,10 +184,10 @@ class Worker:
     def run_id(self) -> str:
         return self._setup.run_id
 
-    def _as_error(self, caught: Exception, what: str) -> PenstockError:
+    def _as_error(self, caught: BaseException, what: str) -> PenstockError:
         return as_error(caught, f"{what} of job {self._setup.job!r}", self._setup.connections)
 
-    def _trace(self, caught: Exception) -> str:
+    def _trace(self, caught: BaseException) -> str:
         return trace_of(caught, self._setup.connections)
 
 
@@ -244,7 +247,7 @@ def _nothing() -> None:
     pass
 
 
-def as_error(caught: Exception, what: str, connections: Mapping[str, ConnectionSpec]) -> PenstockError:
+def as_error(caught: BaseException, what: str, connections: Mapping[str, ConnectionSpec]) -> PenstockError:
     """Any exception as one of ours that survives pickling, without secrets; chained to the original."""
     if isinstance(caught, PenstockError):
         return _portable(caught)
@@ -258,9 +261,14 @@ def as_error(caught: Exception, what: str, connections: Mapping[str, ConnectionS
     return error
 
 
-def trace_of(caught: Exception, connections: Mapping[str, ConnectionSpec]) -> str:
+def trace_of(caught: BaseException, connections: Mapping[str, ConnectionSpec]) -> str:
     """The traceback without secrets."""
     return _masked("".join(traceback.format_exception(caught)), connections)[-_TRACEBACK_CHARS:]
+
+
+def as_failure(error: PenstockError, connections: Mapping[str, ConnectionSpec]) -> Failure:
+    """The error for the journal, with its traceback if it is a defect."""
+    return Failure.of(error, trace_of(error, connections) if isinstance(error, Defect) else "")
 
 
 @contextmanager

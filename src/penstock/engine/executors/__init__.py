@@ -14,6 +14,10 @@ from penstock.engine.stop import Stop
 # How long a cancelled attempt has to end before its worker is given up.
 CANCEL_GRACE_S = 10.0
 
+# How long `close` waits for workers that still run something: after a hard stop hardly at all.
+CLOSE_S = 5.0
+CLOSE_HARD_S = 0.5
+
 # Name -> (module, class). The class is called with the number of workers.
 _BUILT_IN = {
     "threads": ("penstock.engine.executors.threads", "ThreadExecutor"),

@@ -14,13 +14,11 @@ from multiprocessing.context import SpawnProcess
 from penstock.core.errors import PenstockError, SpecError, Stopped, WorkerDied
 from penstock.engine.clock import SYSTEM_CLOCK
 from penstock.engine.events import Broken, Ended, Event, Started, Task, WorkerSetup
-from penstock.engine.executors import CANCEL_GRACE_S
+from penstock.engine.executors import CANCEL_GRACE_S, CLOSE_HARD_S, CLOSE_S
 from penstock.engine.executors.cancelling import Cancelling
 from penstock.engine.executors.child import Cancel, Halt, Message, Ready, Recent, run_child
 from penstock.engine.journal import now_ms
 from penstock.engine.stop import Stop
-
-_CLOSE_S = 5.0
 
 # So many processes in a row that end before they are ready mean that none ever will be.
 _MAX_FALSE_STARTS = 3
@@ -105,7 +103,7 @@ class ProcessExecutor:
             self._cancelling.add(ticket, error, partial(child.send, Cancel(ticket, error)))
 
     def close(self) -> None:
-        deadline = time.monotonic() + _CLOSE_S
+        deadline = time.monotonic() + (CLOSE_HARD_S if self._stop.hard.is_set() else CLOSE_S)
         for child in self._children:
             child.send(None)
         while (alive := [c for c in self._children if c.process.is_alive()]) and time.monotonic() < deadline:

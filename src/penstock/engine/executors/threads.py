@@ -9,15 +9,12 @@ from queue import Empty, SimpleQueue
 
 from penstock.core.errors import PenstockError, Stopped, WorkerDied
 from penstock.engine.events import Ended, Event, Started, Task, WorkerSetup
-from penstock.engine.executors import CANCEL_GRACE_S
+from penstock.engine.executors import CANCEL_GRACE_S, CLOSE_HARD_S, CLOSE_S
 from penstock.engine.executors.cancelling import Cancelling
 from penstock.engine.journal import now_ms
 from penstock.engine.limits import PoliteGate
 from penstock.engine.stop import Stop
 from penstock.engine.worker import Worker
-
-# How long `close` waits for threads to end by themselves; what still hangs then is left to the end of the process.
-_CLOSE_S = 5.0
 
 
 class _Seat(threading.Thread):
@@ -92,7 +89,7 @@ class ThreadExecutor:
     def close(self) -> None:
         for _ in self._seats:
             self._tasks.put(None)
-        deadline = time.monotonic() + _CLOSE_S
+        deadline = time.monotonic() + (CLOSE_HARD_S if self._stop.hard.is_set() else CLOSE_S)
         while (alive := [seat for seat in self._seats if seat.is_alive()]) and time.monotonic() < deadline:
             self._cancel_all(Stopped("the run has ended"))
             self._cancelling.look(self._running())
