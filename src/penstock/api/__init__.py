@@ -1,21 +1,30 @@
-"""The public Python API, which the command line is a thin shell over: load a project, plan, run, look, stop."""
+"""The public Python API, which the command line is a thin shell over: load a project, plan, run, look, stop.
 
-from penstock.api.abilities import ConnectorInfo, connectors
-from penstock.api.checking import Check, ConnectionCheck, JobCheck, check
-from penstock.api.copying import OneOff, copy
-from penstock.api.options import RunOptions
-from penstock.api.records import (
-    Report,
-    TableResult,
-    clear_failed,
-    failed_item,
-    failed_items,
-    report,
-    retry_failed,
-    status,
-    stop,
-)
-from penstock.api.running import JobPlan, Plan, RunResult, plan, run
+Names are loaded on first use: whoever only looks at past runs need not load what running takes.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from penstock.api.abilities import ConnectorInfo, connectors
+    from penstock.api.checking import Check, ConnectionCheck, JobCheck, check
+    from penstock.api.copying import OneOff, copy
+    from penstock.api.options import RunOptions
+    from penstock.api.records import (
+        Report,
+        TableResult,
+        clear_failed,
+        failed_item,
+        failed_items,
+        report,
+        retry_failed,
+        status,
+        stop,
+    )
+    from penstock.api.running import JobPlan, Plan, RunResult, plan, run
 
 __all__ = [
     "Check",
@@ -42,3 +51,18 @@ __all__ = [
     "status",
     "stop",
 ]
+
+_HOMES = {
+    "abilities": ("ConnectorInfo", "connectors"),
+    "checking": ("Check", "ConnectionCheck", "JobCheck", "check"),
+    "copying": ("OneOff", "copy"),
+    "options": ("RunOptions",),
+    "running": ("JobPlan", "Plan", "RunResult", "plan", "run"),
+}
+_MODULES = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'penstock.api' has no attribute {name!r}")
+    return getattr(import_module(f"penstock.api.{_MODULES.get(name, 'records')}"), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -118,4 +119,6 @@ def entry() -> None:
         # Whoever read our output has gone; the interpreter must not complain when it flushes at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
+    # The work is over and its exit code stands: a late Ctrl-C must not replace it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(code)

@@ -153,7 +153,7 @@ def takes_running(*, full_refresh: bool, dry_run: bool) -> Callable[[Function], 
     def decorate(function: Function) -> Function:
         @functools.wraps(function)
         def wrapped(variables: dict[str, str], **values: Any) -> Any:
-            from penstock.api import RunOptions
+            from penstock.api.options import RunOptions
 
             is_dry_run = values.pop("is_dry_run", False)
             names = ("workers", "executor", "fresh", "include", "exclude", "max_errors", "timeout_s")
