@@ -70,10 +70,11 @@ OPTIONS = (
     Option(
         "replace_with",
         "choice",
-        "how replace empties an existing table: truncate (fast; readers wait until the publish is over) or delete"
-        " (readers go on and see the old rows until then; leaves dead rows to vacuum)",
-        default="truncate",
-        choices=("truncate", "delete"),
+        "how replace empties an existing table: delete (readers go on and see the old rows until the publish; leaves dead"
+        " rows to vacuum) or truncate (less work for the server, but readers wait, and a transaction in REPEATABLE READ"
+        " that began before may see no rows)",
+        default="delete",
+        choices=("delete", "truncate"),
         scope="target",
     ),
 )

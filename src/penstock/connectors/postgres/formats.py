@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 
 from penstock.connectors.postgres.types import Declared, PgType
@@ -29,7 +30,14 @@ def _form(declared: Declared) -> str:
         return ""
     if declared.element is not None and not _is_plain(declared.element):
         return ""  # the stream states the element's object id
-    return f"{base.name}@{declared.typmod}"
+    if declared.type.kind == "d":
+        return f"{base.text}@{declared.typmod}"
+    return declared.text if base.is_built_in else f"{base.name}{_mods(declared.text)}"
+
+
+def _mods(text: str) -> str:
+    found = re.search(r'\([^()"]*\)\Z', text)
+    return found[0] if found else ""
 
 
 def _is_plain(element: PgType) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -11,6 +10,7 @@ import psycopg
 import pyarrow as pa
 from psycopg.pq import TransactionStatus
 
+from penstock.connectors._sql.lag import duration, number
 from penstock.connectors.postgres import drift, wire
 from penstock.connectors.postgres.catalog import columns_of, qualified_names, query_columns, resolve
 from penstock.connectors.postgres.formats import copy_format
@@ -29,7 +29,6 @@ BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _QUIET = "SET LOCAL synchronize_seqscans = off"
 _NUMBERS = {"int2", "int4", "int8", "numeric", "float4", "float8", "oid"}
 _MOMENTS = {"date", "timestamp", "timestamptz"}
-_NUMBER = re.compile(r"\d+(\.\d+)?\Z")
 # The greatest values of types that have one which no ordinary value passes.
 _ENDLESS = {"infinity", "NaN", "Infinity"}
 
@@ -191,7 +190,9 @@ class PostgresReader:
             name, declared = self._cursor(connection, source)
             kind, cursor = declared.base.text, quote(name)
             filled = replace(source, window=Window(name))
-            sql = select(connection, filled, {}, [f"{cursor}::{kind}::text"]) + f"\nORDER BY {cursor} DESC LIMIT 1"
+            # Under a name of its own, or ORDER BY would sort the text.
+            value = f"{cursor}::{kind}::text AS _penstock_value"
+            sql = select(connection, filled, {}, [value]) + f"\nORDER BY {cursor} DESC LIMIT 1"
             found = query(connection, sql)
         if not found:
             return None
@@ -211,29 +212,24 @@ class PostgresReader:
             return int(query(connection, sql)[0][0])
 
     def lagged(self, source: Source, value: CursorValue, lag: str) -> CursorValue:
-        """Numbers take a number off, dates and times a duration as the server reads it ("10 minutes"). Raises SpecError
-        for a lag that does not fit the cursor's type, or is negative."""
+        """Numbers take a number off, dates and times a duration ("10 minutes"). Raises SpecError for a lag that does not
+        fit the cursor's type."""
         connection = self.session.reading
         doing = f"cannot take {lag!r} off the cursor of {source}"
         with self.session.call(doing, connection), self.transaction(connection):
             name, declared = self._cursor(connection, source)
-            kind, is_number = declared.base.text, bool(_NUMBER.match(lag.strip()))
-            if (declared.base.name in _MOMENTS) == is_number or declared.base.name not in _NUMBERS | _MOMENTS:
+            kind = declared.base.text
+            if declared.base.name in _NUMBERS:
+                amount, off = str(number(lag, name)), "$2::numeric"
+            elif declared.base.name in _MOMENTS:
+                amount, off = f"{duration(lag, name)} microseconds", "$2::interval"
+            else:
                 raise SpecError(
                     f"lag {lag!r} does not fit the cursor column {name!r} of {source}, which is {kind}",
-                    "a number needs a number, a date or timestamp needs a duration such as 10 minutes",
+                    "a cursor with a lag must be a number, a date or a timestamp",
                 )
-            amount = "numeric" if is_number else "interval"
-            sql = f"""
-SELECT (v.value::{kind} - l.lag)::{kind}::text, l.lag < {"0" if is_number else "'0'::interval"}
-FROM (SELECT $1::text, $2::{amount}) AS v (value, lag), LATERAL (SELECT v.lag) AS l (lag)
-"""
-            text, is_negative = query(connection, sql, [value.text, lag.strip()])[0]
-        if is_negative:
-            raise SpecError(
-                f"lag {lag!r} of the cursor column {name!r} is negative", "rows would be skipped; take the sign off"
-            )
-        return CursorValue(kind, text)
+            before = f"($1::{kind} - {off})::{kind}::text"
+            return CursorValue(kind, str(query(connection, f"SELECT {before}", [value.text, amount])[0][0]))
 
     def _cursor(self, connection: Connection, source: Source) -> tuple[str, Declared]:
         """The window's column and its type. Raises Missing where the source has no such column."""

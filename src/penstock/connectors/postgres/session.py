@@ -247,6 +247,8 @@ class PostgresSession:
 
     def close(self) -> None:
         """Close all connections; the server rolls back what is open. May be repeated."""
+        if "writer" in self._parts:
+            self.writer().release()
         for connection in self._open_connections():
             connection.close()
         self._idle = None
