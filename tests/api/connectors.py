@@ -17,6 +17,9 @@ class Declared:
     abilities: frozenset[Ability] = frozenset({Ability.CATALOG, Ability.READ, Ability.WRITE})
     one_process: bool = False
 
+    def limits(self, spec: object) -> dict[str, object]:
+        return {}
+
     def open(self, spec: object) -> object:
         raise AssertionError("nothing is opened in these tests")
 

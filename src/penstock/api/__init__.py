@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from penstock.api.abilities import ConnectorInfo, connectors
+    from penstock.api.abilities import ConnectorInfo, list_connectors
     from penstock.api.checking import Check, ConnectionCheck, JobCheck, check
     from penstock.api.copying import OneOff, copy
     from penstock.api.options import RunOptions
@@ -40,10 +40,10 @@ __all__ = [
     "TableResult",
     "check",
     "clear_failed",
-    "connectors",
     "copy",
     "failed_item",
     "failed_items",
+    "list_connectors",
     "plan",
     "report",
     "retry_failed",
@@ -53,7 +53,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "abilities": ("ConnectorInfo", "connectors"),
+    "abilities": ("ConnectorInfo", "list_connectors"),
     "checking": ("Check", "ConnectionCheck", "JobCheck", "check"),
     "copying": ("OneOff", "copy"),
     "options": ("RunOptions",),

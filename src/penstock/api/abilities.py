@@ -23,7 +23,7 @@ class ConnectorInfo:
     error: Failure | None = None
 
 
-def connectors() -> tuple[ConnectorInfo, ...]:
+def list_connectors() -> tuple[ConnectorInfo, ...]:
     """All connectors by name, those that lack their driver too. Opens nothing."""
     found: dict[str, ConnectorInfo] = {}
     for scheme in registry.schemes():
@@ -39,7 +39,9 @@ def abilities(connector: Connector) -> tuple[str, ...]:
 
 def able(*needed: Ability) -> tuple[str, ...]:
     """Names of the connectors that can do all of `needed`."""
-    return tuple(info.name for info in connectors() if {ability.value for ability in needed} <= set(info.abilities))
+    return tuple(
+        info.name for info in list_connectors() if {ability.value for ability in needed} <= set(info.abilities)
+    )
 
 
 def _info(scheme: str) -> ConnectorInfo:

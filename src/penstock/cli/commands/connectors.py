@@ -14,7 +14,7 @@ def command(shared: Shared) -> int:
     from penstock import api
     from penstock.cli.render.checks import connector_lines
 
-    found = api.connectors()
+    found = api.list_connectors()
     paint = shared.output.paint
     shared.output.answer(found, lambda: connector_lines(found, paint, is_verbose=shared.is_verbose))
     return 0
