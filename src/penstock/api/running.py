@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -57,14 +57,15 @@ def run(
 @dataclass(frozen=True)
 class JobPlan:
     """What one job would do. Instead of a `preview` there is an `error`, or, where the job reads what a job before it has
-    yet to make, the name of that job in `waits_for`. `settings` are the run settings in force. `continues` is the
-    unfinished run that would be continued, `items_left` what is left of its plan (None: the plan itself is unfinished).
+    yet to make, the name of that job in `waits_for`. `settings` are the run settings in force, `connections` how many
+    may be open at once of each connection (None: as many as workers need). `continues` is the unfinished run that would be continued, `items_left` what is left of its plan (None: the plan itself is unfinished).
     """
 
     job: str
     kind: str
     after: tuple[str, ...]
     settings: RunSpec
+    connections: Mapping[str, int | None] = field(default_factory=dict)
     preview: CopyPreview | None = None
     continues: str = ""
     items_left: int | None = 0
@@ -99,6 +100,7 @@ def _plan_job(project: Project, name: str, names: Sequence[str], options: RunOpt
     planned = JobPlan(name, "copy", spec.after, spec.run)
     try:
         job = copy_job(project, name, options)
+        planned = replace(planned, connections=_caps(job))
         if not options.fresh:
             planned = _continuing(planned, project, job.plan_hash)
         return replace(planned, preview=preview(job, saved_state(project, name)))
@@ -107,6 +109,15 @@ def _plan_job(project: Project, name: str, names: Sequence[str], options: RunOpt
         return replace(planned, waits_for=before) if before else replace(planned, error=Failure.of(error))
     except PenstockError as error:
         return replace(planned, error=Failure.of(error))
+
+
+def _caps(job: CopyJob) -> dict[str, int | None]:
+    """How many connections of each end may be open: the smaller of what the project and the connector allow."""
+    found: dict[str, int | None] = {}
+    for spec in job.connections.values():
+        limits = (spec.max_connections, registry.connector(spec.scheme).limits(spec).get("max_connections"))
+        found[spec.name] = min((limit for limit in limits if limit is not None), default=None)
+    return found
 
 
 def _continuing(planned: JobPlan, project: Project, plan_hash: str) -> JobPlan:

@@ -49,7 +49,7 @@ def connector(scheme: str) -> Connector:
                 f"install it with: pip install 'penstock[{extra}]'",
             ) from error
     elif scheme in outside():
-        found = outside()[scheme].load()
+        found = _load(scheme, outside()[scheme])
     else:
         near = difflib.get_close_matches(scheme, schemes(), 1)
         raise SpecError(
@@ -57,6 +57,17 @@ def connector(scheme: str) -> Connector:
             f"did you mean {near[0]!r}?" if near else f"known: {', '.join(schemes())}",
         )
     return check_connector(scheme, found)
+
+
+def _load(scheme: str, point: EntryPoint) -> object:
+    """What an entry point names. Raises NotSupported when its package is broken or lacks something."""
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        raise NotSupported(
+            f"the connector for {scheme!r} ({point.value}) cannot be loaded: {error}",
+            "install what it needs, or take its package out",
+        ) from error
 
 
 def check_connector(scheme: str, found: object) -> Connector:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from penstock.api import JobPlan, Plan
 from penstock.cli.render import numbers
 from penstock.cli.render.text import Cell, Paint, error_lines, indent, table
@@ -9,6 +11,8 @@ from penstock.core.schema import Fidelity, TypeChoice
 from penstock.core.spec import MaxErrors, RunSpec
 from penstock.jobs.copy.preview import CopyPreview, TablePreview
 
+# Where a statement is cut that is not shown whole: what an ordinary terminal holds.
+_CUT = 100
 _STYLES = {Fidelity.LOSSLESS: "", Fidelity.WIDENING: "dim", Fidelity.TEXT: "yellow", Fidelity.LOSSY: "red"}
 
 
@@ -30,7 +34,7 @@ def _job(job: JobPlan, paint: Paint, is_verbose: bool) -> list[str]:
         return [title, f"  cannot be planned before {job.waits_for} has run: it reads what {job.waits_for} makes"]
     found = job.preview
     lines = [f"{title}: {found.source} -> {found.target}"]
-    lines += indent([_settings(job.settings), *_continues(job)])
+    lines += indent([_settings(job.settings), _connections(job), *_continues(job)])
     if found.one_snapshot:
         lines.append("  all tables are read as of one moment (a shared snapshot)")
     lines += ["", *indent(_tables(found, paint))]
@@ -49,6 +53,11 @@ def _settings(run: RunSpec) -> str:
     parts += [f"timeout {numbers.duration(run.timeout_s)}"] if run.timeout_s else []
     parts += [f"item timeout {numbers.duration(run.item_timeout_s)}"] if run.item_timeout_s else []
     return ", ".join(parts)
+
+
+def _connections(job: JobPlan) -> str:
+    caps = [f"{name} {'as workers need' if cap is None else f'at most {cap}'}" for name, cap in job.connections.items()]
+    return f"connections: {', '.join(caps)}"
 
 
 def errors_text(allowed: MaxErrors) -> str:
@@ -75,8 +84,8 @@ def _tables(found: CopyPreview, paint: Paint) -> list[str]:
                 one.source.removeprefix("table "),
                 one.target,
                 one.mode,
-                _about(numbers.count(one.rows_estimate)),
-                _about(numbers.size(one.size_bytes)),
+                _estimate(numbers.count(one.rows_estimate), one),
+                _estimate(numbers.size(one.size_bytes), one),
                 numbers.count(one.chunks),
                 numbers.count(one.items),
             ]
@@ -84,9 +93,15 @@ def _tables(found: CopyPreview, paint: Paint) -> list[str]:
     return table(rows, paint, right=(3, 4, 5, 6))
 
 
-def _about(text: str) -> str:
-    """Sizes come from the source's statistics."""
-    return text if text == "-" else f"~{text}"
+def _estimate(text: str, one: TablePreview) -> str:
+    """Sizes are the source's statistics of the whole table; of a window they are only the upper end."""
+    if text == "-":
+        return text
+    return f"<= {text}" if _is_part(one) else f"~{text}"
+
+
+def _is_part(one: TablePreview) -> bool:
+    return bool(one.window and one.window[0] is not None)
 
 
 def _details(one: TablePreview, paint: Paint, is_verbose: bool) -> list[str]:
@@ -102,14 +117,30 @@ def _details(one: TablePreview, paint: Paint, is_verbose: bool) -> list[str]:
         lines += table(rows, paint)
     if one.statements:
         lines.append("publish:")
-        lines += indent([text for statement in one.statements for text in statement.splitlines()])
+        lines += indent(_statements(one.statements, is_verbose))
     return ["", paint("cyan", one.target), *indent(lines)] if lines else []
+
+
+def _statements(statements: Sequence[str], is_verbose: bool) -> list[str]:
+    """Whole with --verbose, else the first words of each."""
+    if is_verbose:
+        return [line for statement in statements for line in statement.splitlines()]
+    lines = [_cut(statement) for statement in statements]
+    return [*lines, "(--verbose shows them whole)"]
+
+
+def _cut(statement: str) -> str:
+    """A statement in one line, cut; a comment in front says when it is made."""
+    lines = statement.splitlines()
+    comment = lines[0].removeprefix("--").strip() + ": " if lines and lines[0].startswith("--") else ""
+    text = comment + " ".join(" ".join(lines[1:] if comment else lines).split())
+    return text if len(text) <= _CUT else f"{text[: _CUT - 4]} ..."
 
 
 def _window(one: TablePreview) -> str:
     low, high = one.window or (None, None)
     above = f"from {low}" if low is not None else "from the beginning"
-    return f"reads {one.cursor} {above} {f'to {high}' if high is not None else 'on'}"
+    return f"reads rows whose {one.cursor} is {above} {f'to {high}' if high is not None else 'on'}"
 
 
 def _fidelity(choice: TypeChoice) -> Fidelity:
@@ -122,7 +153,8 @@ def _type(choice: TypeChoice) -> list[str | Cell]:
     fidelity = _fidelity(choice)
     native = choice.column.native.partition(":")[2] or str(choice.column.type)
     note = "; ".join(dict.fromkeys(text for text in (choice.column.note, choice.note) if text))
-    return [choice.column.name, native, choice.native, Cell(fidelity.value, _STYLES[fidelity]), note]
+    stored = choice.native.partition(":")[2] or choice.native
+    return [choice.column.name, native, stored, Cell(fidelity.value, _STYLES[fidelity]), note]
 
 
 def _total(plan: Plan) -> str:
@@ -130,9 +162,10 @@ def _total(plan: Plan) -> str:
     tables = [one for preview in previews for one in preview.tables]
     known_rows = sum(one.rows_estimate or 0 for one in tables)
     known_bytes = sum(one.size_bytes or 0 for one in tables)
+    about = "at most" if any(_is_part(one) for one in tables) else "about"
     text = (
         f"{numbers.plural(len(plan.jobs), 'job')}, {numbers.plural(len(tables), 'table')}, "
-        f"{numbers.plural(sum(one.items for one in tables), 'item')}, about {numbers.count(known_rows)} rows, "
+        f"{numbers.plural(sum(one.items for one in tables), 'item')}, {about} {numbers.count(known_rows)} rows, "
         f"{numbers.size(known_bytes)}; nothing was written"
     )
     missing = sum(1 for job in plan.jobs if job.preview is None)
