@@ -46,7 +46,7 @@ OPTIONS = (
         choices=("auto", "native", "portable"),
     ),
     Option(
-        "split",
+        "split_by",
         "choice",
         "how a table is cut into chunks: by ctid page ranges, by ranges of a key, not at all (none), or auto: ctid"
         " where the server and the kind of table allow it, else key",

@@ -125,7 +125,7 @@ class PostgresReader:
         """Chunks by pages, by key, or one; see split.py. Key ranges hold for any snapshot, page ranges for the present
         one: read() refuses them (SourceChanged) in a later one if rows have moved since."""
         connection = self.session.reading
-        how = self.session.option("split", source.options)
+        how = self.session.option("split_by", source.options)
         with self.session.call(f"cannot split {source}", connection), self.transaction(connection):
             return split(connection, self.session.version, source, chunk_bytes, how)
 

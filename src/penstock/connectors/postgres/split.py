@@ -85,7 +85,7 @@ class Member:
 def split(connection: Connection, version: int, source: Source, chunk_bytes: int, how: str) -> list[Chunk]:
     """Chunks of about `chunk_bytes` as stored, cut by the relation's size within the open transaction's snapshot.
 
-    `how` is the option "split". One chunk for a query, for what holds no pages and has no single key, and where filter
+    `how` is the option "split_by". One chunk for a query, for what holds no pages and has no single key, and where filter
     and window leave less than a chunk.
     """
     if source.table is None or how == "none":
