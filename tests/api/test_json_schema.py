@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from penstock.api.project_file import model
 from penstock.api.project_file.json_schema import project_schema
 from penstock.connectors import registry
 from tests.api.conftest import Read
@@ -74,3 +75,15 @@ def test_connections_of_connectors_that_are_not_installed_are_let_through(schema
     project = {**BASE, "connections": {**BASE["connections"], "bi": {"url": "looker:https://x", "client_id": "c"}}}
 
     assert is_valid(schema, project)
+
+
+@pytest.mark.parametrize("scheme", sorted(registry.BUILT_IN))
+def test_no_option_of_a_built_in_connector_hides_behind_a_key_of_the_project_file(scheme: str) -> None:
+    connector = registry.connector(scheme)
+
+    for option in connector.options:
+        taken = model.Connection if option.scope == "connection" else model.CopyJob
+        assert option.name not in taken.model_fields, option.name
+        assert option.name not in model.Connection.model_fields, option.name
+        assert option.help
+        assert option.kind != "choice" or option.choices
