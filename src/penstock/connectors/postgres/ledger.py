@@ -24,6 +24,29 @@ CREATE TABLE {ledger} (
 )
 """
 
+# Asked of the catalog's own tables: to_regclass and to_regnamespace answer from a cache that does not see what another
+# session commits while this one waits its turn.
+_HAS_TABLE = """
+SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2
+"""
+_HAS_SCHEMA = "SELECT FROM pg_namespace WHERE nspname = $1"
+
+
+def create_schema(connection: Connection, schema: str) -> None:
+    """Create a schema where it is missing; sessions that come at the same time wait for each other.
+
+    CREATE IF NOT EXISTS would ask for a permission even where there is nothing to do.
+    """
+    if not query(connection, _HAS_SCHEMA, [schema]):
+        _take_turns(connection, "schema", schema)
+        if not query(connection, _HAS_SCHEMA, [schema]):
+            execute(connection, f"CREATE SCHEMA {quote(schema)}")
+
+
+def _take_turns(connection: Connection, kind: str, what: object) -> None:
+    """Wait until no other session is within the same turn, which lasts to the end of the transaction."""
+    execute(connection, "SELECT pg_advisory_xact_lock($1)", [_number(kind, what)])
+
 
 @dataclass(frozen=True)
 class Ledger:
@@ -39,12 +62,13 @@ class Ledger:
 
     @property
     def exists(self) -> bool:
-        return bool(query(self.connection, "SELECT to_regclass($1) IS NOT NULL", [self.name])[0][0])
+        return bool(query(self.connection, _HAS_TABLE, [self.schema, LEDGER]))
 
     def create(self) -> None:
-        """Create it where it is missing; sessions that come at the same time wait for each other."""
+        """Create it, and its schema, where they are missing; sessions that come at the same time wait for each other."""
+        create_schema(self.connection, self.schema)
         if not self.exists:
-            execute(self.connection, "SELECT pg_advisory_xact_lock($1)", [_number("ledger", self.schema)])
+            _take_turns(self.connection, "ledger", self.schema)
             if not self.exists:
                 execute(self.connection, _CREATE.format(ledger=self.name))
 
@@ -130,7 +154,7 @@ def claim(connection: Connection, load: Load, table: TableName) -> None:
     another load. A third lock, for the moment of looking, keeps two loads from finding each other absent.
     """
     with connection.transaction():
-        execute(connection, "SELECT pg_advisory_xact_lock($1)", [_number("gate", table)])
+        _take_turns(connection, "gate", table)
         refuse_held(connection, load, table)
         for number in (_number("table", table), _number("load", [str(table), load.load_id])):
             execute(connection, "SELECT pg_advisory_lock_shared($1)", [number])

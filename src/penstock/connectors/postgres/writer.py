@@ -13,7 +13,7 @@ from psycopg.pq import TransactionStatus
 from penstock.connectors._sql.ledger import check_staged, staging_name
 from penstock.connectors.postgres import wire
 from penstock.connectors.postgres.formats import copy_format
-from penstock.connectors.postgres.ledger import Ledger, claim, refuse_held
+from penstock.connectors.postgres.ledger import Ledger, claim, create_schema, refuse_held
 from penstock.connectors.postgres.merge import Step
 from penstock.connectors.postgres.publish import Publication, carry_out, facts
 from penstock.connectors.postgres.reader import CopyStream
@@ -82,7 +82,7 @@ class PostgresWriter:
         with self._transaction(load, f"cannot prepare the load of table {load.table}") as connection:
             publication = self._publication(connection, load)
             publication.plan()
-            self._create_schemas(connection, load, publication.where)
+            create_schema(connection, publication.where.schema)
             ledger = self._ledger(connection, load, publication.where)
             ledger.create()
             ledger.open(load)
@@ -222,12 +222,6 @@ class PostgresWriter:
         found = query(connection, "SELECT to_regnamespace($1) IS NOT NULL", [quote(schema)])[0][0]
         create = [] if found else [Step(f"CREATE SCHEMA {quote(schema)}")]
         return [*create, Step(definition(publication.staging, publication.staged))]
-
-    def _create_schemas(self, connection: Connection, load: Load, where: TableName) -> None:
-        """Those that are missing; CREATE IF NOT EXISTS would ask for a permission even where there is nothing to do."""
-        for schema in dict.fromkeys((where.schema, self._ledger(connection, load, where).schema)):
-            if not query(connection, "SELECT to_regnamespace($1) IS NOT NULL", [quote(schema)])[0][0]:
-                execute(connection, f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}")
 
     def _ledger(self, connection: Connection, load: Load, where: TableName) -> Ledger:
         return Ledger(connection, self._session.option("ledger_schema", load.options) or where.schema, where)
