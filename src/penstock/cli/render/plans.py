@@ -13,6 +13,8 @@ from penstock.jobs.copy.preview import CopyPreview, TablePreview
 
 # Where a statement is cut that is not shown whole: what an ordinary terminal holds.
 _CUT = 100
+# Of so many tables a plan shows everything; of more, only what stands out.
+_FULL_TABLES = 4
 _STYLES = {Fidelity.LOSSLESS: "", Fidelity.WIDENING: "dim", Fidelity.TEXT: "yellow", Fidelity.LOSSY: "red"}
 
 
@@ -38,8 +40,11 @@ def _job(job: JobPlan, paint: Paint, is_verbose: bool) -> list[str]:
     if found.one_snapshot:
         lines.append("  all tables are read as of one moment (a shared snapshot)")
     lines += ["", *indent(_tables(found, paint))]
+    is_short = not is_verbose and len(found.tables) > _FULL_TABLES
     for one in found.tables:
-        lines += indent(_details(one, paint, is_verbose))
+        lines += indent(_details(one, paint, is_verbose, is_short))
+    if is_short:
+        lines += ["", "  --verbose shows every column and what publishing each table does"]
     return lines
 
 
@@ -104,7 +109,7 @@ def _is_part(one: TablePreview) -> bool:
     return bool(one.window and one.window[0] is not None)
 
 
-def _details(one: TablePreview, paint: Paint, is_verbose: bool) -> list[str]:
+def _details(one: TablePreview, paint: Paint, is_verbose: bool, is_short: bool) -> list[str]:
     types = [choice for choice in one.types if is_verbose or _fidelity(choice) is not Fidelity.LOSSLESS]
     lines: list[str] = []
     if one.pass_through:
@@ -115,7 +120,7 @@ def _details(one: TablePreview, paint: Paint, is_verbose: bool) -> list[str]:
         rows: list[list[str | Cell]] = [["column", "from", "to", "kept", "note"]]
         rows += [_type(choice) for choice in types]
         lines += table(rows, paint)
-    if one.statements:
+    if one.statements and not is_short:
         lines.append("publish:")
         lines += indent(_statements(one.statements, is_verbose))
     return ["", paint("cyan", one.target), *indent(lines)] if lines else []
@@ -126,7 +131,7 @@ def _statements(statements: Sequence[str], is_verbose: bool) -> list[str]:
     if is_verbose:
         return [line for statement in statements for line in statement.splitlines()]
     lines = [_cut(statement) for statement in statements]
-    return [*lines, "(--verbose shows them whole)"]
+    return [*lines, "(--verbose shows them whole)"] if any(line.endswith(" ...") for line in lines) else lines
 
 
 def _cut(statement: str) -> str:
@@ -160,12 +165,13 @@ def _type(choice: TypeChoice) -> list[str | Cell]:
 def _total(plan: Plan) -> str:
     previews = [job.preview for job in plan.jobs if job.preview]
     tables = [one for preview in previews for one in preview.tables]
-    known_rows = sum(one.rows_estimate or 0 for one in tables)
+    known_rows = [one.rows_estimate for one in tables if one.rows_estimate is not None]
     known_bytes = sum(one.size_bytes or 0 for one in tables)
     about = "at most" if any(_is_part(one) for one in tables) else "about"
+    rows = f"{about} {numbers.count(sum(known_rows))} rows" if known_rows else "rows not known"
     text = (
         f"{numbers.plural(len(plan.jobs), 'job')}, {numbers.plural(len(tables), 'table')}, "
-        f"{numbers.plural(sum(one.items for one in tables), 'item')}, {about} {numbers.count(known_rows)} rows, "
+        f"{numbers.plural(sum(one.items for one in tables), 'item')}, {rows}, "
         f"{numbers.size(known_bytes)}; nothing was written"
     )
     missing = sum(1 for job in plan.jobs if job.preview is None)

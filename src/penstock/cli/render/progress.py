@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -41,7 +42,9 @@ class Watch:
     def look(self) -> tuple[RunProgress, dict[str, list[str]]]:
         """The numbers at this moment, and for each job its items in work."""
         with self._lock:
-            return self._meter.snapshot(), {job: list(keys) for job, keys in self._in_work.items() if keys}
+            return self._meter.snapshot(time.time_ns() // 1_000_000), {
+                job: list(keys) for job, keys in self._in_work.items() if keys
+            }
 
 
 @contextmanager
@@ -132,13 +135,15 @@ def job_line(job: JobProgress) -> str:
 
 def job_numbers(job: JobProgress) -> list[str]:
     """Percent, items, rows, bytes, rate, and what went wrong or waits, each ready to show; "" where there is nothing."""
+    if job.state == "running" and not job.planned:
+        return ["", "planning"]
     planned = f"{job.planned:,}" if job.is_planned else f"{job.planned:,}+"
     return [
         numbers.percent(job.percent),
         f"{job.done:,}/{planned} items",
         f"{job.rows_moving:,} rows",
         numbers.size(job.size_moving_bytes),
-        numbers.rate(job.rows_per_s, "rows") if job.state == "running" else "",
+        numbers.rate(job.rows_per_s, "rows") if job.state == "running" and job.rows_per_s else "",
         f"{job.retries:,} retries" if job.retries else "",
         f"waited {numbers.duration(job.wait_s)}" if job.wait_s >= 0.1 else "",
         f"{job.failed:,} failed" if job.failed else "",
