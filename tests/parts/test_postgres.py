@@ -44,6 +44,7 @@ def test_a_database_is_dropped_although_somebody_is_connected(postgres_server: P
 
 
 def test_a_user_with_a_password_must_show_it(postgres_server: PostgresServer) -> None:
+    postgres_server.execute("DROP ROLE IF EXISTS keeper")
     postgres_server.create_user("keeper", "pa ss/w:rd")
 
     with psycopg.connect(postgres_server.dsn(user="keeper", password="pa ss/w:rd")) as connection:
