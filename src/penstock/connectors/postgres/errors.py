@@ -121,12 +121,11 @@ def translate_portable(doing: str, spec: ConnectionSpec) -> Iterator[None]:
         code = error.sqlstate or ""
         what = f"{doing} of connection {spec.name!r}: {text}"
         raise (_by_code(code, what, text) if code.strip("\0") else ConnectionLost(what)) from error
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
         text = mask(_plain(str(error)), dict(spec.options))
         what = f"{doing} of connection {spec.name!r}: {text}"
-        found = re.search(r"SQLSTATE:? ?(\w{5})", text)
-        if found:
-            raise _by_code(found[1], what, text) from error
+        if "canceling statement" in text:
+            raise TimedOut(what, _HINTS["57014"]) from error
         raise (ConnectionLost(what) if _LINE.search(text) else DataError(what)) from error
 
 

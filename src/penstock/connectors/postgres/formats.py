@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from penstock.connectors.postgres.types import Declared, PgType
 
 PREFIX = "pgcopy:"
-# Binary forms that hold an object id of one database, or depend on a server's locale.
-_LOCAL = {"money", "record", "aclitem"}
+# Binary forms that hold an object id of one database, depend on a server's locale (money), or change the value on the way
+# (xml loses its declaration).
+_LOCAL = {"money", "record", "aclitem", "xml"}
 
 
 def copy_format(columns: Sequence[Declared]) -> str:

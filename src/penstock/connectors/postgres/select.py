@@ -50,8 +50,8 @@ def conditions(connection: Connection, source: Source, bounds: Mapping[str, Any]
 def _bounds(bounds: Mapping[str, Any], quoted: Callable[[str], str]) -> list[str]:
     if "pages" in bounds:
         first, end = bounds["pages"]
-        found = [f"ctid >= '({int(first)},0)'::tid"]
-        return found if end is None else [*found, f"ctid < '({int(end)},0)'::tid"]
+        found = [f"ctid >= {_place(first)}"]
+        return found if end is None else [*found, f"ctid < {_place(end)}"]
     if "key" in bounds:
         key = quote(bounds["key"])
         if bounds.get("null"):
@@ -61,6 +61,11 @@ def _bounds(bounds: Mapping[str, Any], quoted: Callable[[str], str]) -> list[str
         found += [f"{key} < {quoted(bounds['high'])}::{kind}"] if bounds.get("high") is not None else []
         return found or [f"{key} IS NOT NULL"]
     return []
+
+
+def _place(place: Sequence[int]) -> str:
+    page, line = place
+    return f"'({int(page)},{int(line)})'::tid"
 
 
 def _window(window: Window, quoted: Callable[[str], str]) -> list[str]:

@@ -20,6 +20,7 @@ from penstock.core.names import TableName, quote
 
 _FIRST_WITH_TID_RANGES = 140000
 _SAMPLE_ROWS = 30_000
+_LINES_UNKNOWN = 64  # rows on a page of a table that was never analysed
 
 # The table and all tables below it (partitions, inheritance): schema, name, kind, bytes of the heap, bytes with TOAST,
 # estimated rows (-1: never analysed), whether it stores rows and pages can be ranged over, whether the user may read it
@@ -110,7 +111,7 @@ def split(connection: Connection, version: int, source: Source, chunk_bytes: int
     for ordinal, (member, pages, part) in enumerate(found):
         bounds: dict[str, Any] = {} if alone else {"table": list(member.name.parts)}
         if pages is not None:
-            bounds |= {"pages": list(pages), "seen": seen[member.name]}
+            bounds |= {"pages": [list(place) if place else None for place in pages], "seen": seen[member.name]}
         estimate = round(member.rows * part) if member.rows >= 0 else None
         chunks.append(Chunk(ordinal, bounds, estimate, round(member.size_bytes * part)))
     return chunks or [Chunk(0)]
@@ -130,18 +131,26 @@ def why_no_pages(version: int, members: Sequence[Member]) -> str:
     return ""
 
 
-def _pages(
-    member: Member, share: float, chunk_bytes: int
-) -> Iterator[tuple[Member, tuple[int, int | None] | None, float]]:
-    """Page ranges of one member with the share of its rows that each holds; the last one is open, None is all."""
-    pages = -(-member.heap_bytes // member.block_bytes)
-    count = min(pages, -(-round(member.size_bytes * share) // chunk_bytes)) if member.has_pages else 1
+Place = tuple[int, int]  # a page and a line on it
+
+
+def _pages(member: Member, share: float, chunk_bytes: int) -> Iterator[tuple[Member, list[Place | None] | None, float]]:
+    """Ranges of pages of one member, with the share of its rows that each holds; the last one is open, None is all.
+
+    Where values lie outside the page (TOAST) a page may weigh more than a chunk: then ranges begin on lines within it.
+    """
+    pages = -(-member.heap_bytes // member.block_bytes) if member.has_pages else 0
+    rows_a_page = -(-member.rows // pages) if member.rows > 0 and pages else _LINES_UNKNOWN
+    wanted = -(-round(member.size_bytes * share) // chunk_bytes)
+    lines = max(1, min(rows_a_page, -(-wanted // max(pages, 1))))
+    count = min(pages * lines, wanted)
     if count <= 1:
         yield member, None, share
         return
     for number in range(count):
-        first, end = pages * number // count, pages * (number + 1) // count
-        yield member, (first, None if number + 1 == count else end), share / count
+        places = [divmod(pages * lines * at // count, lines) for at in (number, number + 1)]
+        first, end = ((page, line * rows_a_page // lines) for page, line in places)
+        yield member, [first, None if number + 1 == count else end], share / count
 
 
 def _share(connection: Connection, source: Source) -> float:
