@@ -206,3 +206,8 @@ def test_an_unknown_cast_names_the_known_ones():
 def test_cast_and_mask_on_one_column_are_refused():
     with pytest.raises(SpecError, match="has both a cast and a mask for 'email'"):
         bind(ColumnsSpec(cast={"email": "text"}, mask={"email": Mask("hash")}), COLUMNS, "table orders")
+
+
+def test_a_hash_over_a_column_that_is_not_copied_is_refused():
+    with pytest.raises(SpecError, match=r"columns.add.hash of table orders names 'note', which is not copied"):
+        bind(ColumnsSpec(exclude=("note",), add={"h": {"hash": ["orderId", "note"]}}), COLUMNS, "table orders")

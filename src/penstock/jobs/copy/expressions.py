@@ -56,7 +56,8 @@ def bind(spec: ColumnsSpec, source: Sequence[Column], where: str) -> Expressions
     if not read:
         raise SpecError(f"{where} has no column left to copy", "check columns.include and columns.exclude")
     chosen = {column.name for column in read}
-    for setting, used in (("cast", spec.cast), ("mask", spec.mask), ("rename", spec.rename)):
+    hashed = [name for what in spec.add.values() for name in what.get("hash", ())]
+    for setting, used in (("cast", spec.cast), ("mask", spec.mask), ("rename", spec.rename), ("add.hash", hashed)):
         gone = [name for name in used if name not in chosen]
         if gone:
             raise SpecError(f"columns.{setting} of {where} names {gone[0]!r}, which is not copied", "remove it")

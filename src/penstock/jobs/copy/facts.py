@@ -137,9 +137,8 @@ def _decode_load(facts: Mapping[str, Any]) -> Load:
 
 
 def _decode_columns_spec(facts: Mapping[str, Any], salt: Secret | None) -> ColumnsSpec:
+    """Without include and exclude: the source that is kept beside it has only the columns that they left."""
     return ColumnsSpec(
-        include=tuple(facts["include"]),
-        exclude=tuple(facts["exclude"]),
         rename=facts["rename"],
         case=facts["case"],
         cast=facts["cast"],
