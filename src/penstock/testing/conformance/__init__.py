@@ -13,7 +13,7 @@ from importlib import import_module
 
 import pytest
 
-_PARTS = ("catalog", "manners", "modes", "reading", "staging", "values", "windows")
+_PARTS = ("catalog", "manners", "modes", "passing", "reading", "staging", "values", "windows")
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in (*_PARTS, "subject")))
 
 from penstock.testing.conformance.subject import Subject  # noqa: E402
