@@ -10,7 +10,7 @@ from penstock.api.project_file import units
 from penstock.core.errors import SpecError
 from penstock.core.spec import RetrySpec, RunSpec
 
-EXECUTORS = ("threads", "processes")
+EXECUTORS = ("threads", "processes", "serial")
 
 
 def executor(value: Any) -> str:

@@ -40,12 +40,16 @@ class TablePlan:
 
 
 def encode(plan: TablePlan, salts: Sequence[Secret]) -> dict[str, Any]:
-    """`plan` as JSON values. The salt of masks is a secret: only its place among the job's `salts` is kept."""
-    salt = plan.expressions.spec.salt
+    """`plan` as JSON values. The salt of masks is a secret: only its place among the job's `salts` is kept.
+
+    What include and exclude chose is in the source's columns already.
+    """
+    spec = plan.expressions.spec
+    salt = spec.salt
     return {
         "source": _encode_source(plan.source),
         "load": _encode_load(plan.load),
-        "columns": plain(replace(plan.expressions.spec, salt=None)),
+        "columns": plain(replace(spec, include=(), exclude=(), salt=None)),
         "salt": salts.index(salt) if salt else None,
         "now": plan.run.now,
         "chunks": plan.chunks,
