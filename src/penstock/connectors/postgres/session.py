@@ -223,7 +223,17 @@ class PostgresSession:
         notes = [f"database {database}"]
         notes += ["hot standby: reading only"] if standby else []
         notes += ["not encrypted"] if not encrypted and not conninfo.is_local(self._parameters) else []
+        notes.append(self._coding())
         return Health(f"PostgreSQL {version}", user, tuple(notes))
+
+    def _coding(self) -> str:
+        """Which way rows are coded on this connection, in words."""
+        from penstock.connectors.postgres import wire
+
+        if self.option("codec") == "portable":
+            return "rows go through the drivers, as the option codec asks"
+        reason = wire.why_not()
+        return f"rows go through the drivers, which takes more CPU: {reason}" if reason else "rows go through the codec"
 
     def catalog(self) -> PostgresCatalog:
         from penstock.connectors.postgres.catalog import PostgresCatalog
