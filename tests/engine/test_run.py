@@ -210,6 +210,20 @@ def test_attempts_count_since_the_last_progress_only(project: Project) -> None:
     assert outcome.jobs[0].counts.rows == 12
 
 
+def test_cursor_that_does_not_move_is_no_progress(project: Project) -> None:
+    tries: list[int] = []
+
+    def handler(item: Item, context: WorkerContext) -> Iterator[Progress]:
+        tries.append(context.attempt)
+        yield Progress(1, 0, {"page": 1})
+        raise Busy("page 2 is busy")
+
+    outcome = project.run(SmallJob(groups_of([Item("a", "k")]), handler))
+
+    assert outcome.state is State.FAILED
+    assert tries == [1, 2, 3]
+
+
 def test_rows_after_the_cursor_are_not_counted_twice(project: Project) -> None:
     attempts: list[int] = []
 

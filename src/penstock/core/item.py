@@ -32,8 +32,10 @@ class Item:
 class Progress:
     """Yielded by a handler each time its work so far is safe at the target.
 
-    `rows` and `size_bytes` count since the last Progress. `cursor` is where to go on after a crash. `result` is kept with
-    the item (last one wins, merged key by key).
+    `rows` and `size_bytes` count since the last Progress. `cursor` is where to go on after a crash; None leaves
+    the one before in force, and what came after that one is repeated and counted anew. A cursor that differs from the one
+    before starts the count of attempts anew, and is where a stop may leave the item. `result` is kept with the item (last
+    one wins, merged key by key).
     """
 
     rows: int = 0

@@ -161,10 +161,11 @@ class Flights:
         if event.result is not None:
             flight.result.update(from_json(event.result))
         if event.cursor is not None:
-            flight.cursor, flight.since = event.cursor, 1
+            if event.cursor != flight.cursor:
+                # The same cursor again is no progress: a handler that repeats it would be tried for ever.
+                flight.cursor, flight.since, flight.anchor = event.cursor, 1, flight.alive_at
             flight.safe_rows, flight.safe_bytes = flight.rows, flight.size_bytes
             flight.safe_result = to_json(flight.result) if flight.result else None
-            flight.anchor = flight.alive_at
             self._change(flight, "running")
         self._say("advanced", flight, rows=event.rows, size_bytes=event.size_bytes)
 
