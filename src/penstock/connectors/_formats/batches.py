@@ -60,6 +60,8 @@ class RowGroups:
 
 def fitted(batch: pa.RecordBatch, columns: tuple[Column, ...], what: str) -> pa.RecordBatch:
     """`batch` with exactly `columns`: by name, in their carriers; NULL where the batch lacks a nullable column."""
+    if not columns:
+        return batch.select([])
     schema = arrow_schema(columns)
     if batch.schema.equals(schema, check_metadata=True):
         return batch
@@ -74,13 +76,6 @@ def fitted(batch: pa.RecordBatch, columns: tuple[Column, ...], what: str) -> pa.
             raise DataError(
                 f"{what} has no column {column.name!r}, which may not be NULL", "declare the column nullable"
             )
-    return with_schema(arrays, schema, batch.num_rows)
-
-
-def with_schema(arrays: list[pa.Array], schema: pa.Schema, rows: int) -> pa.RecordBatch:
-    """A batch of `rows` rows even where there are no columns."""
-    if not arrays:
-        return pa.RecordBatch.from_struct_array(pa.array([{}] * rows, pa.struct([])))
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 

@@ -81,6 +81,19 @@ def plain_type(carrier: pa.DataType) -> pa.DataType:
     return carrier
 
 
+def decoded_type(carrier: pa.DataType) -> pa.DataType:
+    """`carrier` with the values' type in place of every dictionary."""
+    if pa.types.is_dictionary(carrier):
+        return decoded_type(carrier.value_type)
+    if pa.types.is_struct(carrier):
+        return pa.struct([f.with_type(decoded_type(f.type)) for f in carrier])
+    if pa.types.is_map(carrier):
+        return pa.map_(decoded_type(carrier.key_type), decoded_type(carrier.item_type))
+    if pa.types.is_list(carrier):
+        return pa.list_(carrier.value_field.with_type(decoded_type(carrier.value_type)))
+    return carrier
+
+
 def converted(array: pa.Array, carrier: pa.DataType, what: str) -> pa.Array:
     """`array` in another type with every value equal. Raises DataError naming `what` when a value does not fit."""
     if array.type == carrier:

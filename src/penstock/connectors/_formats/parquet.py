@@ -14,6 +14,7 @@ from penstock.connectors._formats.carriers import any_type, column_of, converted
 from penstock.connectors._formats.interval import interval_from_text, interval_to_text
 from penstock.connectors._formats.port import Blob, Encoder, Request, Sink, Span
 from penstock.connectors._formats.settings import FormatSettings
+from penstock.connectors._formats.sinkfile import SinkFile
 from penstock.core.errors import DataError, NotSupported
 from penstock.core.load import BatchSize
 from penstock.core.schema import Column, Fidelity, TypeChoice
@@ -79,7 +80,9 @@ def _opened(blob: Blob) -> Any:
         return pq.ParquetFile(blob.open())
     except (pa.ArrowInvalid, OSError) as error:
         if isinstance(error, pa.ArrowInvalid) or "magic" in str(error):
-            raise DataError(f"{blob.name} is not a whole Parquet file: {error}", "remove it or write it again") from error
+            raise DataError(
+                f"{blob.name} is not a whole Parquet file: {error}", "remove it or write it again"
+            ) from error
         raise
 
 
@@ -97,9 +100,7 @@ def _file_columns(file: Any, blob: Blob) -> tuple[Column, ...]:
     return columns
 
 
-def _batches(
-    file: Any, blob: Blob, names: list[str], groups: list[int], size: BatchSize
-) -> Iterator[pa.RecordBatch]:
+def _batches(file: Any, blob: Blob, names: list[str], groups: list[int], size: BatchSize) -> Iterator[pa.RecordBatch]:
     """Batches by rows and by the file's mean row size, so that wide rows make smaller batches."""
     metadata = file.metadata
     total = sum(metadata.row_group(i).total_byte_size for i in groups)
@@ -194,7 +195,7 @@ class _ParquetEncoder:
         # Dictionaries pay for text; for numbers they cost a hash per value and save little (bench/formats.md).
         texts = [f.name for f in self._schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
         self._writer = pq.ParquetWriter(
-            _WriteOnly(sink),
+            SinkFile(sink),
             self._schema,
             compression="NONE" if codec == "none" else codec,
             compression_level=level if codec in ("zstd", "gzip") else None,
@@ -215,44 +216,15 @@ class _ParquetEncoder:
             self._flush(group)
         self._writer.close()
 
+    @property
+    def is_cuttable(self) -> bool:
+        return False
+
     def _flush(self, group: pa.RecordBatch) -> None:
         try:
             self._writer.write_table(pa.Table.from_batches([group]), row_group_size=group.num_rows)
         except pa.ArrowInvalid as error:
             raise DataError(f"a value cannot be stored in Parquet: {error}") from error
-
-
-class _WriteOnly:
-    """A sink as the file object pyarrow wants; closing it is its owner's business."""
-
-    closed = False
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._position = 0
-
-    def write(self, data: Any) -> int:
-        self._sink.write(data)
-        self._position += len(data)
-        return len(data)
-
-    def tell(self) -> int:
-        return self._position
-
-    def flush(self) -> None:
-        """Nothing is held here."""
-
-    def close(self) -> None:
-        """The owner of the sink closes it."""
-
-    def readable(self) -> bool:
-        return False
-
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return False
 
 
 parquet = _Parquet()

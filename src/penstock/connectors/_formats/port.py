@@ -41,6 +41,11 @@ class Encoder(Protocol):
         """Write what is buffered and the footer; the sink stays open."""
         ...
 
+    @property
+    def is_cuttable(self) -> bool:
+        """Whether every line break written so far ends a row, so that the file may be read from any of them on."""
+        ...
+
 
 @dataclass(frozen=True)
 class Span:

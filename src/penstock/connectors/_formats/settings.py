@@ -63,7 +63,8 @@ class Dialect:
 
 @dataclass(frozen=True)
 class FormatSettings:
-    """One table's encoding. `compression` "" reads by file suffix and writes the format's default."""
+    """One table's encoding. `compression` "" reads by file suffix and writes the format's default. `types` are
+    declared (column, type name); `infer_rows` of each file decide the others, 0 is all."""
 
     format: str = "parquet"
     compression: str = ""
@@ -71,6 +72,8 @@ class FormatSettings:
     row_group_rows: int = 131_072
     row_group_bytes: int = 128 * 2**20
     dialect: Dialect = Dialect()
+    types: tuple[tuple[str, str], ...] = ()
+    infer_rows: int = 0
 
     @property
     def written_compression(self) -> str:
@@ -81,39 +84,90 @@ class FormatSettings:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> FormatSettings:
-        return cls(**{**value, "dialect": Dialect(**value["dialect"])})
+        types = tuple((name, kind) for name, kind in value["types"])
+        return cls(**{**value, "dialect": Dialect(**value["dialect"]), "types": types})
 
 
 _D = Dialect()
 _F = FormatSettings()
 
 FORMAT_OPTIONS: tuple[Option, ...] = (
-    Option("format", "choice", "file format; reading goes by the file name where it is not set", "", FORMATS, "target"),
-    Option("compression", "choice", "compression of the files; default zstd for parquet and arrow, none for csv and "
-           "ndjson", "", ("zstd", "snappy", "gzip", "lz4", "none"), "target"),
-    Option("compression_level", "integer", "level of zstd (1-22, default 1) or gzip (1-9, default 6)", None,
-           scope="target"),
-    Option("row_group_rows", "integer", "rows of a Parquet row group or an Arrow record batch", _F.row_group_rows,
-           scope="target"),
-    Option("row_group_bytes", "integer", "bytes in memory after which a row group ends early", _F.row_group_bytes,
-           scope="target"),
+    Option(
+        "format", "choice", "file format; reading goes by the file name where it is not set", None, FORMATS, "target"
+    ),
+    Option(
+        "compression",
+        "choice",
+        "compression of the files; default zstd for parquet and arrow, none for csv and ndjson",
+        None,
+        ("zstd", "snappy", "gzip", "lz4", "none"),
+        "target",
+    ),
+    Option(
+        "compression_level", "integer", "level of zstd (1-22, default 1) or gzip (1-9, default 6)", None, scope="target"
+    ),
+    Option(
+        "row_group_rows",
+        "integer",
+        "rows of a Parquet row group or an Arrow record batch",
+        _F.row_group_rows,
+        scope="target",
+    ),
+    Option(
+        "row_group_bytes",
+        "integer",
+        "bytes in memory after which a row group ends early",
+        _F.row_group_bytes,
+        scope="target",
+    ),
     Option("delimiter", "text", "CSV: one character between values", _D.delimiter, scope="target"),
     Option("quote", "text", "CSV: one character around values", _D.quote, scope="target"),
-    Option("escape", "text", "CSV: one character before a quote inside a value; default: the quote is doubled",
-           _D.escape, scope="target"),
+    Option(
+        "escape",
+        "text",
+        "CSV: one character before a quote inside a value; default: the quote is doubled",
+        _D.escape,
+        scope="target",
+    ),
     Option("header", "boolean", "CSV: whether the first row holds the column names", _D.header, scope="target"),
     Option("null_text", "text", "CSV: unquoted text that stands for NULL", _D.null_text, scope="target"),
-    Option("newlines_in_values", "boolean", "CSV: whether a quoted value may hold a line break; false lets large files "
-           "be read in parts", _D.newlines_in_values),
+    Option(
+        "newlines_in_values",
+        "boolean",
+        "CSV: whether a quoted value may hold a line break; false lets large files be read in parts",
+        _D.newlines_in_values,
+        scope="target",
+    ),
     Option("encoding", "text", "CSV, NDJSON: character encoding", _D.encoding, scope="target"),
-    Option("date_format", "text", "CSV, NDJSON: strptime pattern of dates; default ISO 8601", _D.date_format,
-           scope="target"),
-    Option("timestamp_format", "text", "CSV, NDJSON: strptime pattern of timestamps; default ISO 8601",
-           _D.timestamp_format, scope="target"),
-    Option("decimal_comma", "boolean", "CSV: decimals and floats have a comma for the point", _D.decimal_comma,
-           scope="target"),
-    Option("binary_text", "choice", "CSV, NDJSON: how binary values are written", _D.binary_text, ("base64", "hex"),
-           "target"),
+    Option(
+        "date_format",
+        "text",
+        "CSV, NDJSON: pattern of dates such as %d.%m.%Y; default ISO 8601",
+        _D.date_format,
+        scope="target",
+    ),
+    Option(
+        "timestamp_format",
+        "text",
+        "CSV, NDJSON: pattern of timestamps such as %d.%m.%Y %H:%M:%S%.f; UTC where it has no %z; default ISO 8601",
+        _D.timestamp_format,
+        scope="target",
+    ),
+    Option(
+        "decimal_comma",
+        "boolean",
+        "CSV: decimals and floats have a comma for the point",
+        _D.decimal_comma,
+        scope="target",
+    ),
+    Option(
+        "binary_text",
+        "choice",
+        "CSV, NDJSON: how binary values are written",
+        _D.binary_text,
+        ("base64", "hex"),
+        "target",
+    ),
 )
 
 
@@ -174,4 +228,6 @@ def _check_dialect(dialect: Dialect, where: str) -> None:
     try:
         codecs.lookup(dialect.encoding)
     except LookupError as error:
-        raise SpecError(f"encoding {dialect.encoding!r} of {where} is unknown", "for instance utf-8, latin-1") from error
+        raise SpecError(
+            f"encoding {dialect.encoding!r} of {where} is unknown", "for instance utf-8, latin-1"
+        ) from error

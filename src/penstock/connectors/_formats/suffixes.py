@@ -43,7 +43,7 @@ def format_of(name: str, wanted: str = "") -> tuple[str, str] | None:
         return None
     parts = suffix.strip(".").split(".")
     found = _FORMATS[parts[0]]
-    if wanted and found != wanted or not wanted and parts[0] in _ASKED:
+    if (wanted and found != wanted) or (not wanted and parts[0] in _ASKED):
         return None
     return found, _COMPRESSIONS[parts[1]] if len(parts) > 1 else ("none" if found in _TEXT else "")
 
@@ -51,3 +51,8 @@ def format_of(name: str, wanted: str = "") -> tuple[str, str] | None:
 def written_suffix(format_name: str, compression: str) -> str:
     """The suffix of files written here."""
     return f".{format_name}{_WRITTEN[compression] if format_name in _TEXT else ''}"
+
+
+def compression_of(name: str) -> str:
+    """The compression that a data file's name tells: "gzip", "zstd" or "none"."""
+    return _COMPRESSIONS.get(data_suffix(name).lower().rpartition(".")[2], "none")

@@ -4,40 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from penstock.connectors.files.listing import FileSet, entries, file_set, find, match
+from penstock.connectors.files.listing import FileSet, all_tables, find
 from penstock.connectors.files.options import FileOptions
 from penstock.connectors.files.root import named_errors
 from penstock.connectors.files.shape import columns_of
-from penstock.core.errors import Missing
+from penstock.core.errors import Missing, NotSupported
 from penstock.core.names import TableName
 from penstock.core.schema import TableInfo, TableSchema, TypePolicy
 
 
 class FilesCatalog:
-    """The Catalog port of a file connection. A query is a glob of files under the root."""
+    """The Catalog port of a file connection. It takes no queries."""
 
     def __init__(self, options: FileOptions) -> None:
         self._options = options
 
     def tables(self) -> list[TableInfo]:
-        root, wanted = self._options.root, self._options.format
-        with named_errors(f"list folder {root.path}"):
-            found = [file_set(root, name, path, wanted) for name, path in entries(root, wanted).items()]
-        infos = [TableInfo(f.name, "files", f.manifest.rows if f.manifest else None, f.size_bytes) for f in found]
-        return sorted(infos, key=lambda info: info.name)
+        with named_errors(f"list folder {self._options.root.path}"):
+            found = all_tables(self._options)
+        return [TableInfo(f.name, "files", f.manifest.rows if f.manifest else None, f.size_bytes) for f in found]
 
     def describe(self, tables: Sequence[TableName], policy: TypePolicy) -> dict[TableName, TableSchema]:
         out = {}
         for name in tables:
             try:
-                found = find(self._options.root, name, self._options.format)
+                with named_errors(f"describe table {name}"):
+                    out[name] = self._schema(find(self._options, name))
             except Missing:
                 continue
-            out[name] = self._schema(found)
         return out
 
     def describe_query(self, query: str, policy: TypePolicy) -> TableSchema:
-        return self._schema(match(self._options.root, query, self._options.format))
+        raise NotSupported(
+            f"{self._options.where} is a folder of files, which takes no queries",
+            "copy tables with `where` and `columns`, or query the files with a duckdb connection",
+        )
 
     def _schema(self, found: FileSet) -> TableSchema:
         columns = columns_of(self._options, found)

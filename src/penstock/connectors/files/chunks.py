@@ -25,12 +25,13 @@ _PACKING = 4
 @dataclass(frozen=True)
 class Piece:
     """What one chunk covers: files with their stamps, or a span of one file, and how to read them. `columns` are those of
-    the whole table where the files do not say them; `strict` is False where files may have them in another type."""
+    the whole table where the files do not say them."""
 
     files: tuple[FoundFile, ...]
     settings: FormatSettings
     columns: tuple[Column, ...] = ()
     span: Span | None = None
+    is_planned: bool = False
 
     def to_bounds(self) -> dict[str, Any]:
         bounds: dict[str, Any] = {
@@ -53,14 +54,14 @@ class Piece:
         span = Span(bounds["span"][0], bounds["span"][1], 0) if "span" in bounds else None
         settings = FormatSettings.from_json(bounds["settings"])
         files = tuple(found_from_json(value, settings.format) for value in bounds["files"])
-        return cls(files, settings, columns, span)
+        return cls(files, settings, columns, span, is_planned=True)
 
 
 def chunks(options: FileOptions, found: FileSet, whole: Piece, chunk_bytes: int) -> list[Chunk]:
     """Chunks of about `chunk_bytes`: small neighbours together, large files in pieces. At least one."""
     out: list[Chunk] = []
     gathered: list[FoundFile] = []
-    rows = _known_rows(found)
+    rows, listed = _known_rows(found), found.listed
     limit = max(1, chunk_bytes // _PACKING)
 
     def close() -> None:
@@ -74,9 +75,12 @@ def chunks(options: FileOptions, found: FileSet, whole: Piece, chunk_bytes: int)
     for file in found.files:
         if file.size_bytes > limit:
             close()
-            spans = format_named(whole.settings.format).spans(LocalFile(options.root, file), whole.settings, chunk_bytes)
+            settings = whole.settings
+            if file.path in listed and listed[file.path].is_cuttable:
+                settings = replace(settings, dialect=replace(settings.dialect, newlines_in_values=False))
+            spans = format_named(settings.format).spans(LocalFile(options.root, file), settings, chunk_bytes)
             for span in spans:
-                piece = replace(whole, files=(file,), span=span if len(spans) > 1 else None)
+                piece = replace(whole, files=(file,), settings=settings, span=span if len(spans) > 1 else None)
                 out.append(Chunk(len(out), piece.to_bounds(), span.rows, span.size_bytes))
             continue
         if sum(f.size_bytes for f in gathered) + file.size_bytes > limit:
@@ -87,6 +91,4 @@ def chunks(options: FileOptions, found: FileSet, whole: Piece, chunk_bytes: int)
 
 
 def _known_rows(found: FileSet) -> dict[str, int]:
-    if found.manifest is None:
-        return {}
-    return {f"{found.where}/{file.path}": file.rows for file in found.manifest.files}
+    return {path: file.rows for path, file in found.listed.items()}

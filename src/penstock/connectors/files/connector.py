@@ -16,9 +16,7 @@ class _Files:
 
     name = "files"
     schemes = ("file",)
-    abilities = frozenset(
-        {Ability.CATALOG, Ability.READ, Ability.WRITE, Ability.SPLIT, Ability.CURSOR, Ability.QUERY, Ability.UPSERT}
-    )
+    abilities = frozenset({Ability.CATALOG, Ability.READ, Ability.WRITE, Ability.SPLIT, Ability.CURSOR, Ability.UPSERT})
     options: tuple[Option, ...] = OPTIONS
     one_process = False
 

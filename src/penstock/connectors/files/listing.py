@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import os
 from collections.abc import Iterator
@@ -11,15 +12,15 @@ from typing import Any
 from urllib.parse import unquote
 
 from penstock.connectors._formats.suffixes import data_suffix, format_of
-from penstock.connectors.files.manifest import Manifest, read_manifest
-from penstock.connectors.files.naming import table_name
-from penstock.connectors.files.root import MANIFEST, Root, named_errors
+from penstock.connectors.files.manifest import DataFile, Manifest, read_manifest
+from penstock.connectors.files.naming import file_name, table_name
+from penstock.connectors.files.options import FileOptions
+from penstock.connectors.files.root import MANIFEST, NULL_PARTITION, Root
 from penstock.connectors.files.single import manifest_of_file
 from penstock.connectors.files.stamp import FoundFile
 from penstock.core.errors import Busy, DataError, Missing, SpecError
 from penstock.core.names import TableName
 
-NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 _LISTING_ATTEMPTS = 20
 
 
@@ -42,19 +43,36 @@ class FileSet:
     def size_bytes(self) -> int:
         return sum(file.size_bytes for file in self.files)
 
+    @property
+    def listed(self) -> dict[str, DataFile]:
+        """The manifest's entries by path under the root."""
+        if self.manifest is None:
+            return {}
+        prefix = "" if self.manifest.layout == "file" else f"{self.where}/"
+        return {f"{prefix}{file.path}": file for file in self.manifest.files}
+
+
+def all_tables(options: FileOptions) -> list[FileSet]:
+    """Every table of a connection: folders, files, and the globs that its option `tables` names."""
+    root, wanted = options.root, options.format
+    found = [file_set(root, name, path, wanted) for name, path in entries(root, wanted).items()]
+    found += [match(root, name, pattern, wanted) for name, pattern in options.patterns().items()]
+    return sorted(found, key=lambda files: files.name)
+
 
 def entries(root: Root, wanted_format: str) -> dict[TableName, str]:
     """Each table's folder or file directly under the root, by table. Where two have one name, both go by their full file
-    name."""
+    name. Empty where the root does not exist yet."""
     if root.only:
         return {table_name(_stem(root.only)): root.only}
     named: dict[TableName, list[str]] = {}
-    with named_errors(f"list folder {root.path}"):
+    try:
         found = sorted(os.scandir(root.path), key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return {}
     for entry in found:
-        if _is_hidden(entry.name) or not _is_table(root, entry, wanted_format):
-            continue
-        named.setdefault(_entry_name(root, entry), []).append(entry.name)
+        if not _is_hidden(entry.name) and _is_table(root, entry, wanted_format):
+            named.setdefault(_entry_name(root, entry), []).append(entry.name)
     out: dict[TableName, str] = {}
     for name, paths in named.items():
         for path in paths:
@@ -62,24 +80,36 @@ def entries(root: Root, wanted_format: str) -> dict[TableName, str]:
     return out
 
 
-def find(root: Root, name: TableName, wanted_format: str) -> FileSet:
+def find(options: FileOptions, name: TableName) -> FileSet:
     """The files of one table. Raises Missing where there is none, DataError where two could be meant."""
-    known = entries(root, wanted_format)
+    root, wanted = options.root, options.format
+    pattern = options.patterns().get(name)
+    if pattern is not None:
+        return match(root, name, pattern, wanted)
+    direct = file_name(name)
+    if os.path.lexists(os.path.join(root.path, direct, MANIFEST)):
+        return file_set(root, name, direct, wanted)
+    known = entries(root, wanted)
     if name in known:
-        return file_set(root, name, known[name], wanted_format)
+        return file_set(root, name, known[name], wanted)
     if len(name.parts) == 1 and name.table in known.values():
-        return file_set(root, name, name.table, wanted_format)
+        return file_set(root, name, name.table, wanted)
     doubled = sorted(path for other, path in known.items() if other == TableName((path,)) and _means(path, name))
     if len(doubled) > 1:
         raise DataError(
             f"table {name} of connection {root.connection!r} could be {doubled[0]} or {doubled[1]}",
             "name the file in full, or set the connection's option format",
         )
-    raise Missing(f"connection {root.connection!r} has no table {name} in {root.path}", "list them: penstock check")
+    near = difflib.get_close_matches(str(name), [str(other) for other in known], 1)
+    raise Missing(
+        f"connection {root.connection!r} has no table {name} in {root.path}",
+        f"did you mean {near[0]}?" if near else f"it has {len(known)} tables",
+    )
 
 
 def file_set(root: Root, name: TableName, path: str, wanted_format: str) -> FileSet:
-    """The data files of a folder or file under the root."""
+    """The data files of a folder or file under the root. A folder that is published meanwhile is listed again, so that
+    files and manifest are of one version."""
     if not os.path.isdir(root.inside(path)):
         return _single(root, name, path, wanted_format)
     for _ in range(_LISTING_ATTEMPTS):
@@ -91,19 +121,19 @@ def file_set(root: Root, name: TableName, path: str, wanted_format: str) -> File
     raise Busy(f"table {name} is published faster than its {len(files)} files can be listed", "read it again later")
 
 
-def match(root: Root, pattern: str, wanted_format: str) -> FileSet:
+def match(root: Root, name: TableName, pattern: str, wanted_format: str) -> FileSet:
     """The data files whose path under the root matches a glob (`*` and `?` within a folder, `**` across folders)."""
     if root.only:
         raise SpecError(f"connection {root.connection!r} is the file {root.only}, which takes no pattern {pattern!r}")
     if pattern.startswith("/") or ".." in PurePosixPath(pattern).parts:
         raise SpecError(f"pattern {pattern!r} leads out of connection {root.connection!r}", "write it from the root on")
     wanted = PurePosixPath(pattern).parts
-    files = tuple(
-        file for file in _walk(root, "", wanted_format) if _matches(tuple(file.path.split("/")), wanted)
-    )
+    files = tuple(file for file in _walk(root, "", wanted_format) if _matches(tuple(file.path.split("/")), wanted))
     if not files:
-        raise Missing(f"no data file of connection {root.connection!r} matches {pattern!r} in {root.path}")
-    return _checked(root, FileSet(TableName((pattern,)), "", files))
+        raise Missing(
+            f"no data file of connection {root.connection!r} matches {pattern!r} in {root.path}", "check the pattern"
+        )
+    return _checked(root, FileSet(name, "", files))
 
 
 def _matches(parts: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
@@ -140,7 +170,7 @@ def _checked(root: Root, found: FileSet) -> FileSet:
             )
     if found.manifest is None:
         return found
-    listed = {f"{found.where}/{file.path}" for file in found.manifest.files}
+    listed = set(found.listed)
     present = {file.path for file in found.files}
     lacking = sorted(listed - present)
     if lacking:
@@ -177,9 +207,7 @@ def _found(root: Root, path: str, wanted_format: str) -> FoundFile | None:
         status = os.stat(whole)
     except FileNotFoundError:
         return None
-    return FoundFile(
-        path, kind[0], kind[1], status.st_size, status.st_mtime_ns, status.st_ino, _partition(path)
-    )
+    return FoundFile(path, kind[0], kind[1], status.st_size, status.st_mtime_ns, status.st_ino, _partition(path))
 
 
 def found_from_json(value: list[Any], format_name: str) -> FoundFile:

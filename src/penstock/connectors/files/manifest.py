@@ -24,13 +24,21 @@ VERSION = 1
 @dataclass(frozen=True)
 class DataFile:
     """One data file of a table. `path` is relative to the table's folder, with '/'; `checksum` is BLAKE2b-128 of its
-    bytes, "" where it was not written here. `partition` holds the texts of hive partition columns, None for NULL."""
+    bytes, "" where it was not written here. `partition` holds the texts of hive partition columns, None for NULL. `stamp`
+    (mtime in ns, inode) recognises the file of a table of one file. `is_cuttable` says that every line break ends a row.
+    """
 
     path: str
     rows: int
     size_bytes: int
     checksum: str = ""
     partition: tuple[str | None, ...] = ()
+    stamp: tuple[int, ...] = ()
+    is_cuttable: bool = False
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> DataFile:
+        return cls(**{**value, "partition": tuple(value["partition"]), "stamp": tuple(value["stamp"])})
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,7 @@ def from_text(text: str) -> Manifest:
         layout=value["layout"],
         partition_by=tuple(value["partition_by"]),
         columns=tuple(Column.from_field(f) for f in schema),
-        files=tuple(DataFile(**{**f, "partition": tuple(f["partition"])}) for f in value["files"]),
+        files=tuple(DataFile.from_json(f) for f in value["files"]),
         load_id=value["load_id"],
         job=value["job"],
         generation=value["generation"],
@@ -117,7 +125,9 @@ def read_manifest(path: str) -> Manifest | None:
     try:
         return from_text(text)
     except (KeyError, TypeError, ValueError, pa.ArrowInvalid) as error:
-        raise DataError(f"manifest {path} cannot be read: {error}", "restore it, or remove the table and load it again") from error
+        raise DataError(
+            f"manifest {path} cannot be read: {error}", "restore it, or remove the table and load it again"
+        ) from error
 
 
 def read_text(path: str) -> str | None:

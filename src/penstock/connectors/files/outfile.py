@@ -50,6 +50,10 @@ class OutFile:
         self.rows += batch.num_rows
 
     @property
+    def is_cuttable(self) -> bool:
+        return self._encoder.is_cuttable
+
+    @property
     def checksum(self) -> str:
         return self._hash.hexdigest()
 

@@ -36,7 +36,9 @@ class PartWriter:
     def __enter__(self) -> PartWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for file in self._open.values():
             file.abandon()
 
@@ -53,7 +55,8 @@ class PartWriter:
         for values, file in sorted(self._open.items(), key=lambda pair: [(v is None, v or "") for v in pair[0]]):
             file.finish()
             path = self._path(values)
-            found.append(DataFile(path, file.rows, file.size_bytes, file.checksum, values))
+            cuttable = file.is_cuttable
+            found.append(DataFile(path, file.rows, file.size_bytes, file.checksum, values, is_cuttable=cuttable))
         self._open = {}
         return Mark(self._part, tuple(found))
 

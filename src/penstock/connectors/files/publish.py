@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from penstock.connectors._formats.registry import format_named
 from penstock.connectors.files import staging as stage
-from penstock.connectors.files.manifest import Manifest, to_text, write_text
-from penstock.connectors.files.merge import NewVersion, new_version
+from penstock.connectors.files.manifest import DataFile, Manifest, to_text, write_text
+from penstock.connectors.files.merge import Merge, merged
 from penstock.connectors.files.root import MANIFEST, Root
 from penstock.connectors.files.single import publish_file
-from penstock.connectors.files.stamp import PlainFile
 from penstock.connectors.files.staging import Mark, Staging
+from penstock.connectors.files.stamp import PlainFile
 from penstock.connectors.files.swap import link_or_copy, replace_folder, sync_folder
 from penstock.connectors.files.target import Target
+from penstock.connectors.files.version import VersionFile, files_of, scan
 from penstock.core.errors import CountMismatch
 from penstock.core.load import Expected, Load, Published
 from penstock.core.names import TableName
 
 
+@dataclass(frozen=True)
+class NewVersion:
+    """The files of the new version and what the publish says of them."""
+
+    files: tuple[VersionFile, ...]
+    published: Published
+
+
 def publish(target: Target, load: Load, expected: Expected, check_stop: Callable[[], None]) -> Published:
     """Make the load visible. A crash at any point leaves the old version or the new one in place; calling it again ends
     what was begun. Raises CountMismatch, changing nothing."""
-    root = target.root
-    staging = stage.staging_of(root, load)
+    staging = stage.staging_of(target.root, load)
     if target.is_published:
         assert target.manifest is not None
         assert target.manifest.published is not None
@@ -35,16 +43,17 @@ def publish(target: Target, load: Load, expected: Expected, check_stop: Callable
     ledger = stage.marks(staging)
     _check_counts(target, ledger, expected)
     stage.check_files(staging, ledger, lambda path: format_named(target.settings.format).rows(PlainFile(path)))
-    version = new_version(target, staging, ledger, check_stop)
-    published = _counted(target, version, sum(mark.rows for mark in ledger))
-    manifest = _manifest(target, version, ledger, published)
+    # What a crash left of an earlier try; the parts are still there, so it is built anew.
+    stage.remove_tree(staging.version)
+    version = _new_version(target, staging, ledger, check_stop)
+    manifest = _manifest(target, version, ledger)
     if target.layout == "file":
-        publish_file(target, version, manifest)
+        publish_file(target.root, staging.version, version.files[0].source, manifest)
     else:
         _build(target, staging, version, manifest)
         replace_folder(staging.version, target.path)
     retire(target, staging)
-    return published
+    return version.published
 
 
 def _check_counts(target: Target, ledger: list[Mark], expected: Expected) -> None:
@@ -57,33 +66,70 @@ def _check_counts(target: Target, ledger: list[Mark], expected: Expected) -> Non
         )
 
 
-def _counted(target: Target, version: NewVersion, staged: int) -> Published:
-    after = sum(file.data.rows for file in version.files)
-    return Published(
-        rows_staged=staged,
-        rows_inserted=version.inserted,
-        rows_updated=version.updated,
-        rows_deleted=version.deleted,
-        rows_before=version.before,
-        rows_after=after,
+def _new_version(target: Target, staging: Staging, ledger: list[Mark], check_stop: Callable[[], None]) -> NewVersion:
+    old, new = _old_files(target, check_stop), _new_files(target, staging, ledger)
+    result = merged(Merge(target, old, new, check_stop))
+    files = files_of(target, staging, result.pieces, check_stop)
+    published = Published(
+        rows_staged=sum(mark.rows for mark in ledger),
+        rows_inserted=result.inserted,
+        rows_updated=result.updated,
+        rows_deleted=result.deleted,
+        rows_before=sum(file.data.rows for file in old),
+        rows_after=sum(file.data.rows for file in files),
         how="replaced the file in one step" if target.layout == "file" else "put the new folder in place in one step",
-        notes=version.notes,
+    )
+    return NewVersion(files, published)
+
+
+def _old_files(target: Target, check_stop: Callable[[], None]) -> tuple[VersionFile, ...]:
+    """The files of the version that is there, then those taken over."""
+    folder = target.root.path if target.layout == "file" else target.path
+    mine = target.manifest.files if target.manifest else ()
+    settings = target.manifest.settings if target.manifest else target.settings
+    found = [VersionFile(os.path.join(folder, *file.path.split("/")), file, settings) for file in mine]
+    for file in target.foreign:
+        path = os.path.relpath(os.path.join(target.root.path, file.path), folder).replace(os.sep, "/")
+        partition = tuple(value for _, value in file.partition)
+        taken = DataFile(path, 0, file.size_bytes, "", partition)
+        held = VersionFile(os.path.join(folder, *path.split("/")), taken, target.foreign_settings)
+        rows = format_named(held.settings.format).rows(PlainFile(held.source))
+        if rows is None:
+            rows = sum(batch.num_rows for batch in scan(target, held, (target.file_columns[0].name,), check_stop))
+        found.append(replace(held, data=replace(taken, rows=rows)))
+    return tuple(found)
+
+
+def _new_files(target: Target, staging: Staging, ledger: list[Mark]) -> tuple[VersionFile, ...]:
+    """The staged files under their names in the new version."""
+    return tuple(
+        VersionFile(
+            os.path.join(staging.parts, *file.path.split("/")),
+            replace(file, path=_renamed(file.path, target.generation)),
+            target.settings,
+        )
+        for mark in ledger
+        for file in mark.files
     )
 
 
-def _manifest(target: Target, version: NewVersion, ledger: list[Mark], published: Published) -> Manifest:
+def _renamed(path: str, generation: int) -> str:
+    folder, slash, name = path.rpartition("/")
+    return f"{folder}{slash}part-{generation:06d}-{name}"
+
+
+def _manifest(target: Target, version: NewVersion, ledger: list[Mark]) -> Manifest:
     return replace(
         target.plan(),
         files=tuple(file.data for file in version.files),
         previous_load_id=target.manifest.load_id if target.manifest else "",
         parts={mark.part: (mark.rows, mark.size_bytes) for mark in ledger},
-        published=published,
+        published=version.published,
     )
 
 
 def _build(target: Target, staging: Staging, version: NewVersion, manifest: Manifest) -> None:
     """The new folder: data files by link, what is not ours carried over, the manifest last."""
-    stage.remove_tree(staging.version)
     os.makedirs(staging.version)
     folders = {staging.version}
     for file in version.files:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
 
 import pyarrow as pa
 
-from penstock.connectors._formats.batches import cut, fitted, nulls
-from penstock.connectors._formats.port import Refusals, Request
+from penstock.connectors._formats.batches import cut, fitted
+from penstock.connectors._formats.cursor import check_cursor, greatest, lagged
+from penstock.connectors._formats.port import Request
 from penstock.connectors._formats.registry import format_named
 from penstock.connectors.files.chunks import Piece, chunks
-from penstock.connectors.files.listing import FileSet, find, match
+from penstock.connectors.files.listing import FileSet, find
 from penstock.connectors.files.options import FileOptions
 from penstock.connectors.files.partition import constant
 from penstock.connectors.files.quarantine import refusals
@@ -21,8 +22,9 @@ from penstock.connectors.files.rows import Filter, filter_of
 from penstock.connectors.files.shape import columns_of, settings_of
 from penstock.connectors.files.stamp import FoundFile, LocalFile
 from penstock.connectors.files.stop import StopFlag
-from penstock.core.errors import SpecError
-from penstock.core.load import BatchSize, Chunk, CursorValue, Source
+from penstock.core.errors import NotSupported, SpecError
+from penstock.core.load import BatchSize, Chunk, CursorValue, Source, Window
+from penstock.core.names import TableName
 from penstock.core.schema import Column
 
 
@@ -40,38 +42,62 @@ class FilesReader:
 
     def read(self, source: Source, chunk: Chunk, batch: BatchSize) -> Iterator[pa.RecordBatch]:
         with self._stop.running(), named_errors(f"read {source}"):
-            wanted = filter_of(source)
             piece = self._piece(source, chunk)
             names = [column.name for column in source.columns]
-            for rows in self._filtered(source, piece, wanted, source.columns, batch):
+            bad_rows = str(self._options.get("bad_rows", source.options))
+            for rows in self._filtered(source, piece, filter_of(source), source.columns, batch, bad_rows):
                 yield from cut(rows.select(names), batch)
 
     def count(self, source: Source) -> int:
         with self._stop.running(), named_errors(f"count the rows of {source}"):
             found = self._found(source)
             wanted = filter_of(source)
-            if not wanted.columns:
+            if wanted == Filter(None, None):
                 known = [self._rows(found, file) for file in found.files]
                 if None not in known:
                     return sum(rows for rows in known if rows is not None)
+            # Rows that reading would set aside are known only when all their values are looked at.
+            aside = self._options.get("bad_rows", source.options) == "quarantine"
+            columns = source.columns if aside else ()
             piece = self._whole(source, found)
-            columns = source.columns if not format_named(piece.settings.format).typed else ()
-            return sum(rows.num_rows for rows in self._filtered(source, piece, wanted, columns, BatchSize()))
+            batches = self._filtered(source, piece, wanted, columns, BatchSize(), "count" if aside else "error")
+            return sum(rows.num_rows for rows in batches)
 
     def high(self, source: Source) -> CursorValue | None:
-        raise NotImplementedError
+        with self._stop.running(), named_errors(f"read the cursor of {source}"):
+            column = self._cursor(source)
+            return greatest((rows.column(column.name) for rows in self._cursor_rows(source, column)), column)
 
     def null_cursors(self, source: Source) -> int:
-        raise NotImplementedError
+        with self._stop.running(), named_errors(f"read the cursor of {source}"):
+            column = self._cursor(source)
+            return sum(rows.column(column.name).null_count for rows in self._cursor_rows(source, column))
 
     def lagged(self, source: Source, value: CursorValue, lag: str) -> CursorValue:
-        raise NotImplementedError
+        with named_errors(f"read the cursor of {source}"):
+            return lagged(value, self._cursor(source), lag)
+
+    def _cursor(self, source: Source) -> Column:
+        assert source.window is not None, "a cursor was asked for without a window"
+        name = source.window.column
+        columns = (*source.columns, *columns_of(self._options, self._found(source)))
+        column = next((column for column in columns if column.name == name), None)
+        if column is None:
+            raise SpecError(f"cursor {name!r} is no column of {source}", "name one of its columns")
+        check_cursor(column)
+        return column
+
+    def _cursor_rows(self, source: Source, column: Column) -> Iterator[pa.RecordBatch]:
+        """The cursor column of all rows, window ends ignored."""
+        every = replace(source, window=Window(column.name, nulls=True))
+        bad_rows = "count" if self._options.get("bad_rows", source.options) == "quarantine" else "error"
+        piece = self._whole(every, self._found(every))
+        return self._filtered(every, piece, filter_of(every), (column,), BatchSize(), bad_rows)
 
     def _found(self, source: Source) -> FileSet:
-        root, wanted = self._options.root, self._options.format
         if source.table is None:
-            return match(root, source.query, wanted)
-        return find(root, source.table, wanted)
+            raise NotSupported(f"{self._options.where} takes no queries", "copy tables with `where` and `columns`")
+        return find(self._options, source.table)
 
     def _piece(self, source: Source, chunk: Chunk) -> Piece:
         if chunk.bounds:
@@ -90,21 +116,23 @@ class FilesReader:
 
     def _rows(self, found: FileSet, file: FoundFile) -> int | None:
         if found.manifest is not None and file.path not in found.stray:
-            return next(f.rows for f in found.manifest.files if f"{found.where}/{f.path}" == file.path)
+            return found.listed[file.path].rows
         return format_named(file.format).rows(LocalFile(self._options.root, file))
 
     def _filtered(
-        self, source: Source, piece: Piece, wanted: Filter, columns: tuple[Column, ...], batch: BatchSize
+        self, source: Source, piece: Piece, wanted: Filter, columns: tuple[Column, ...], batch: BatchSize, bad_rows: str
     ) -> Iterator[pa.RecordBatch]:
         """Batches with `columns` and those that the filter needs, only the wanted rows."""
         own = {column.name: column for column in (*piece.columns, *source.columns)}
         missing = [name for name in wanted.columns if name not in own]
         if missing:
-            raise SpecError(f"where {source.where!r} names column {missing[0]!r}, which {source} has not")
+            raise SpecError(
+                f"where {source.where!r} names {missing[0]!r}, which is no column of {source}", "see its columns"
+            )
         needed = tuple(own[name] for name in dict.fromkeys((*(c.name for c in columns), *wanted.columns)))
         for file in piece.files:
-            blob = LocalFile(self._options.root, file)
-            with closing(self._file_batches(source, piece, blob, needed, batch)) as batches:
+            blob = LocalFile(self._options.root, file, piece.is_planned)
+            with closing(self._file_batches(source.table, piece, blob, needed, batch, bad_rows)) as batches:
                 for rows in batches:
                     self._stop.check()
                     kept = wanted.apply(rows)
@@ -113,13 +141,18 @@ class FilesReader:
             blob.verify()
 
     def _file_batches(
-        self, source: Source, piece: Piece, blob: LocalFile, needed: tuple[Column, ...], batch: BatchSize
-    ) -> Iterator[pa.RecordBatch]:
+        self, table: TableName | None, piece: Piece, blob: LocalFile, needed: tuple[Column, ...], batch: BatchSize,
+        bad_rows: str,
+    ) -> Generator[pa.RecordBatch]:  # fmt: skip
         partition = dict(blob.found.partition)
         inside = tuple(column for column in needed if column.name not in partition)
-        request = Request(inside, piece.columns, piece.settings, refusals(self._options, source, blob), batch, piece.span)
-        for rows in format_named(piece.settings.format).read(blob, request):
-            for column in needed:
-                if column.name in partition:
-                    rows = rows.append_column(column.to_field(), constant(partition[column.name], column, rows.num_rows))
-            yield fitted(rows, needed, f"file {blob.name}")
+        in_files = tuple(column for column in piece.columns if column.name not in partition)
+        assert table is not None
+        with refusals(self._options.root, table, blob.name, piece.span, bad_rows) as refused:
+            request = Request(inside, in_files, piece.settings, refused, batch, piece.span)
+            for rows in format_named(piece.settings.format).read(blob, request):
+                for column in needed:
+                    if column.name in partition:
+                        values = constant(partition[column.name], column, rows.num_rows, blob.name)
+                        rows = rows.append_column(column.to_field(), values)
+                yield fitted(rows, needed, f"file {blob.name}")

@@ -23,6 +23,7 @@ from penstock.core.names import TableName
 
 STATE = ".penstock"
 MANIFEST = "_penstock.json"
+NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 import polars as pl
 import polars.exceptions as plx
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from penstock.connectors._formats.cursor import in_window
 from penstock.core.errors import NotSupported, SpecError
-from penstock.core.load import Source
+from penstock.core.load import Source, Window
+from penstock.core.schema import Column
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,9 @@ class Where:
         try:
             return cls(text, pl.sql_expr(text))
         except (plx.PolarsError, ValueError) as error:
-            raise SpecError(f"where {text!r} cannot be read as SQL expression: {error}") from error
+            raise SpecError(
+                f"where {text!r} cannot be read as SQL expression: {error}", "use SQL that Polars knows"
+            ) from error
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -32,41 +37,57 @@ class Where:
 
     def mask(self, batch: pa.RecordBatch) -> pa.Array:
         """True for the wanted rows of `batch`, which holds at least `columns`."""
-        series = []
-        for name in self.columns:
-            array = batch.column(name)
-            if pa.types.is_decimal256(array.type) or pa.types.is_interval(array.type):
-                raise NotSupported(f"where {self.text!r} uses column {name!r} of type {array.type}", "filter by another")
-            if isinstance(array.type, pa.BaseExtensionType):
-                array = array.storage
-            series.append(pl.Series(name, array))
-        frame = pl.DataFrame(series) if series else pl.DataFrame({"": [True]})
+        frame = pl.DataFrame([_series(batch.column(name), name, self.text) for name in self.columns])
         try:
             found = frame.select(self.expression.alias("wanted")).to_series()
         except plx.PolarsError as error:
-            raise SpecError(f"where {self.text!r} cannot be evaluated: {error}", "columns are those of the files") from error
+            raise SpecError(
+                f"where {self.text!r} cannot be evaluated: {error}",
+                "use the columns of the files, and SQL that Polars knows",
+            ) from error
         if found.dtype != pl.Boolean:
-            raise SpecError(f"where {self.text!r} gives {found.dtype}, not true or false")
+            raise SpecError(f"where {self.text!r} gives {found.dtype}, not true or false", "write a condition")
         if len(found) != batch.num_rows:
             found = pl.repeat(bool(found[0]), batch.num_rows, eager=True)
         return found.fill_null(False).rechunk().to_arrow()
 
 
+def _series(values: pa.Array, name: str, where: str) -> pl.Series:
+    if pa.types.is_decimal256(values.type) or pa.types.is_interval(values.type) or pa.types.is_map(values.type):
+        raise NotSupported(
+            f"where {where!r} uses column {name!r}, whose type {values.type} cannot be compared here",
+            "filter by another",
+        )
+    return pl.Series(name, values.storage if isinstance(values.type, pa.BaseExtensionType) else values)
+
+
 @dataclass(frozen=True)
 class Filter:
-    """What a source wants of each batch."""
+    """What a source wants of each batch. `cursor` is the column of the window with its type in the table."""
 
     where: Where | None
+    window: Window | None
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return self.where.columns if self.where else ()
+        """The columns it looks at."""
+        cursor = (self.window.column,) if self.window else ()
+        return tuple(dict.fromkeys((*(self.where.columns if self.where else ()), *cursor)))
 
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        if self.where is not None:
+        if self.window is not None:
+            column = Column.from_field(batch.schema.field(self.window.column))
+            inside = in_window(batch.column(column.name), self.window, column)
+            if not pc.all(inside).as_py():
+                batch = batch.filter(inside)
+        if self.where is not None and batch.num_rows:
             batch = batch.filter(self.where.mask(batch))
         return batch
 
 
 def filter_of(source: Source) -> Filter:
-    return Filter(Where.parse(source.where) if source.where else None)
+    """The filter of a source; a window without ends that takes rows without a value filters nothing."""
+    window = source.window
+    if window is not None and window.low is None and window.high is None and window.nulls:
+        window = None
+    return Filter(Where.parse(source.where) if source.where else None, window)

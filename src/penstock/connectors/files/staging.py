@@ -89,7 +89,7 @@ def read_mark(path: str) -> Mark | None:
     if text is None:
         return None
     value = json.loads(text)
-    return Mark(value["part"], tuple(DataFile(**{**f, "partition": tuple(f["partition"])}) for f in value["files"]))
+    return Mark(value["part"], tuple(DataFile.from_json(f) for f in value["files"]))
 
 
 def write_mark(path: str, mark: Mark) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from penstock.connectors.files.root import Root, named_errors
-from penstock.core.errors import DataError
+from penstock.connectors.files.root import Root
+from penstock.core.errors import Busy, DataError, PenstockError
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,12 @@ class FoundFile:
 
 @dataclass(frozen=True)
 class LocalFile:
-    """A FoundFile that can be opened: the Blob of this connector."""
+    """A FoundFile that can be opened: the Blob of this connector. `is_planned` is False where it was listed just now and
+    not in a plan."""
 
     root: Root
     found: FoundFile
+    is_planned: bool = True
 
     @property
     def name(self) -> str:
@@ -47,31 +49,32 @@ class LocalFile:
     def open(self) -> Any:
         path = self.root.inside(*self.found.path.split("/"))
         self.verify()
-        with named_errors(f"open {self.name}"):
+        try:
             stream = pa.OSFile(path, "rb")
+        except FileNotFoundError as error:
+            raise self._changed("was removed or replaced during the run") from error
         self.verify()
         return stream
 
     def verify(self) -> None:
-        """Raises DataError when the file is gone or not the one that was planned."""
+        """Raises DataError when the file is gone or not the one that was planned; Busy where nothing was planned, so that
+        reading again from the start helps."""
         path = self.root.inside(*self.found.path.split("/"))
         try:
             status = os.stat(path)
         except FileNotFoundError as error:
-            raise DataError(
-                f"file {self.name} of connection {self.root.connection!r} was removed or replaced during the run",
-                "run again with --fresh once nothing else writes there",
-            ) from error
-        if (status.st_size, status.st_mtime_ns, status.st_ino) != (
-            self.found.size_bytes,
-            self.found.mtime_ns,
-            self.found.inode,
-        ):
-            raise DataError(
-                f"file {self.name} of connection {self.root.connection!r} changed during the run: it had "
-                f"{self.found.size_bytes} bytes when it was planned and has {status.st_size} now",
-                "run again with --fresh once nothing else writes there",
+            raise self._changed("was removed or replaced during the run") from error
+        stamp = (self.found.size_bytes, self.found.mtime_ns, self.found.inode)
+        if (status.st_size, status.st_mtime_ns, status.st_ino) != stamp:
+            raise self._changed(
+                f"changed during the run: it had {self.found.size_bytes} bytes and has {status.st_size} now"
             )
+
+    def _changed(self, how: str) -> PenstockError:
+        what = f"file {self.name} of connection {self.root.connection!r} {how}"
+        if not self.is_planned:
+            return Busy(what, "the table was written meanwhile: read it again from the start")
+        return DataError(what, "run again with --fresh once nothing else writes there")
 
 
 @dataclass(frozen=True)

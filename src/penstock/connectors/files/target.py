@@ -11,7 +11,7 @@ from penstock.connectors.files.evolve import changes, evolved
 from penstock.connectors.files.listing import file_set
 from penstock.connectors.files.manifest import Manifest
 from penstock.connectors.files.naming import file_name
-from penstock.connectors.files.options import FileOptions
+from penstock.connectors.files.options import FileOptions, listed
 from penstock.connectors.files.root import Root
 from penstock.connectors.files.shape import columns_of
 from penstock.connectors.files.single import existing_file
@@ -63,8 +63,17 @@ class Target:
         return tuple(column for column in self.columns if column.name not in self.partition_by)
 
     @property
+    def foreign_settings(self) -> FormatSettings:
+        """How the files taken over are read."""
+        return self.options.settings(self.load.table, self.foreign[0].format if self.foreign else self.settings.format)
+
+    @property
     def keep_previous(self) -> bool:
         return bool(self.options.get("keep_previous", self.load.options))
+
+    def data_name(self, part: str) -> str:
+        """The name of a data file: version, then part, so that no name of one version means another file in the next."""
+        return f"part-{self.generation:06d}-{part}{self.suffix}"
 
     def plan(self) -> Manifest:
         """What prepare keeps for the sessions that write: a manifest without files."""
@@ -118,7 +127,7 @@ def target_of(options: FileOptions, load: Load) -> Target:
 
 def _layout(options: FileOptions, load: Load) -> tuple[str, tuple[str, ...]]:
     layout = str(options.get("layout", load.options))
-    partition_by = tuple(options.get("partition_by", load.options))
+    partition_by = listed(options.get("partition_by", load.options))
     if partition_by and layout != "hive":
         raise SpecError(f"partition_by of {options.where} needs layout hive, not {layout!r}", "set layout: hive")
     if layout != "hive":
@@ -158,7 +167,7 @@ def _with_existing(target: Target) -> Target:
                 "use the layout and format it has, or remove it first",
             )
     if target.layout == "file":
-        manifest, foreign = existing_file(root, load.table, target.path)
+        manifest, foreign = existing_file(root, os.path.basename(target.path))
         return replace(target, manifest=manifest, foreign=foreign)
     if not os.path.lexists(target.path):
         return target
@@ -178,9 +187,9 @@ def _entries(root: Root, name: str) -> list[str]:
     out = []
     for entry in found:
         suffix = data_suffix(entry)
-        if entry == name and os.path.isdir(root.inside(entry)) and os.listdir(root.inside(entry)):
-            out.append(entry)
-        elif suffix and entry == name + suffix:
+        if (entry == name and os.path.isdir(root.inside(entry)) and os.listdir(root.inside(entry))) or (
+            suffix and entry == name + suffix
+        ):
             out.append(entry)
     return out
 
@@ -188,7 +197,9 @@ def _entries(root: Root, name: str) -> list[str]:
 def _check_existing(target: Target) -> None:
     load, manifest = target.load, target.manifest
     if manifest and manifest.table != load.table:
-        raise DataError(f"{target.path} holds table {manifest.table}, not {load.table}", "use another connection for one")
+        raise DataError(
+            f"{target.path} holds table {manifest.table}, not {load.table}", "use another connection for one"
+        )
     if target.foreign and not target.options.get("adopt", load.options):
         raise SpecError(
             f"{target.path} holds {len(target.foreign)} data files that Penstock did not write, for instance "
