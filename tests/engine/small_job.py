@@ -138,7 +138,7 @@ class FileHandler:
     """Appends to a file of the item's own, one line a step, and to `log` one line for each beginning and end.
 
     payload: `steps` (default 1), `sleep_s` per step. A step's line is safe before its cursor is told, so a repeated step
-    shows as a repeated line; the last line of an item says END.
+    shows as a repeated line. Nothing gets further than its beginning while there is a file `hold`.
     """
 
     folder: str
@@ -147,6 +147,8 @@ class FileHandler:
         out = Path(self.folder) / f"{item.key}.txt"
         first = context.cursor["step"] if context.cursor else 0
         self.log(f"begin {item.key} {first} {os.getpid()}")
+        while (Path(self.folder) / "hold").exists():
+            time.sleep(0.005)
         for step in range(first, item.payload.get("steps", 1)):
             time.sleep(item.payload.get("sleep_s", 0.0))
             append(out, f"{step}\n")

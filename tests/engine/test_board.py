@@ -145,7 +145,7 @@ class BoardMachine(RuleBasedStateMachine):
         assert self.board.is_over == (self.model.is_planned and not live)
 
 
-BoardMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+BoardMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 TestBoardAgreesWithModel = BoardMachine.TestCase
 
 

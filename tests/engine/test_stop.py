@@ -51,7 +51,7 @@ def test_time_out_cancels_a_blocked_call_and_the_item_is_tried_again(project: Pr
     started = time.monotonic()
     outcome = project.run(job, executor=executor)
 
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 20
     assert outcome.state is State.FAILED
     tries = [line for line in lines(project.folder / "tries") if line.startswith("stuck")]
     assert len(tries) == 2
@@ -128,7 +128,7 @@ def test_process_that_cannot_be_cancelled_is_killed(project: Project, monkeypatc
     started = time.monotonic()
     project.run(job, executor="processes", sessions=deaf_session, workers=1)
 
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 20
     assert project.report().jobs[0].failed[0].error.kind == "TimedOut"  # type: ignore[union-attr]
 
 
@@ -180,7 +180,7 @@ def test_hard_stop_interrupts_blocked_calls(project: Project, executor: str) -> 
         SmallJob(groups_of(items), Blocking(str(project.folder))), stop=stop, executor=executor, workers=1
     )
 
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 20
     assert (outcome.state, outcome.jobs[0].reason) == (State.STOPPED, "first")
     assert project.states() == {"stuck": "pending", "quick": "pending"}
     assert project.query("SELECT cursor FROM items WHERE key = 'stuck'") == ['{"at":1}']
@@ -231,7 +231,7 @@ def test_time_out_is_hard_after_the_grace(project: Project) -> None:
         SmallJob(groups_of([Item("stuck", "k")]), Blocking(str(project.folder)), settings=settings), grace_s=0.3
     )
 
-    assert 0.4 < time.monotonic() - started < 5
+    assert 0.4 < time.monotonic() - started < 20
     assert outcome.state is State.FAILED
     assert project.states() == {"stuck": "pending"}
 
