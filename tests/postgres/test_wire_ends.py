@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from psycopg.pq import TransactionStatus
 from penstock.connectors.postgres import wire
 from penstock.connectors.postgres.wire import CopyReader, CopyWriter
 from penstock.core.errors import CountMismatch, DataError, NotSupported, Stopped
+from tests.parts.postgres import PostgresServer
 from tests.postgres.copying import INT4, INT8, TEXT, Conn, copy_in, copy_out, one_column, read, write
 
 pytestmark = pytest.mark.postgres
@@ -442,3 +444,42 @@ def test_reason_is_given_where_the_codec_was_not_built() -> None:
     assert python(code).stdout.startswith(
         "False the compiled module is missing (no C compiler when penstock was installed?): "
     )
+
+
+@pytest.fixture
+def tls_dsn(own_postgres: PostgresServer, postgres_dsn: str) -> Iterator[str]:
+    """The test's database over TLS, with a certificate made for the occasion."""
+    if (openssl := shutil.which("openssl")) is None:
+        pytest.skip("openssl is not installed")
+    key, certificate = own_postgres.folder / "server.key", own_postgres.folder / "server.crt"
+    names = ["-subj", "/CN=localhost", "-keyout", str(key), "-out", str(certificate)]
+    made = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names]
+    subprocess.run(made, check=True, capture_output=True)
+    owner = own_postgres.folder.stat()
+    os.chown(key, owner.st_uid, owner.st_gid)
+    key.chmod(0o600)
+    settings = {"ssl_key_file": str(key), "ssl_cert_file": str(certificate), "ssl": "on"}
+    for name, value in settings.items():
+        own_postgres.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+    own_postgres.restart()
+    yield f"{postgres_dsn}?sslmode=require"
+    for name in settings:
+        own_postgres.execute(f"ALTER SYSTEM RESET {name}")
+    own_postgres.restart()
+
+
+def test_codec_works_over_tls(tls_dsn: str) -> None:
+    with psycopg.connect(tls_dsn) as conn, psycopg.connect(tls_dsn) as into:
+        assert conn.pgconn.ssl_in_use
+        conn.execute("CREATE TABLE s AS SELECT repeat(md5(i::text), i % 2000) AS a FROM generate_series(1, 3000) i")
+        conn.execute("CREATE TABLE t (LIKE s); CREATE TABLE u (LIKE s)")
+        conn.commit()
+
+        data = read(conn, "TABLE s", [TEXT])
+        write(conn, "t", [TEXT], data.to_batches())
+        pumped = wire.pump(conn, copy_out("TABLE s"), into, copy_in("u"))
+        into.commit()
+
+        assert data.num_rows == pumped.rows == 3000
+        for copied in ("t", "u"):
+            assert count(conn, f"(TABLE s EXCEPT ALL TABLE {copied}) x") == 0

@@ -30,7 +30,8 @@ CARRIERS: dict[str, pa.DataType] = {
     "timestamptz": pa.timestamp("us", "UTC"),
     "uuid": pa.uuid(),
 }
-NUMERIC = "numeric"  # its carrier, decimal128, is the field's own type
+NUMERIC = "numeric"  # its carrier is the field's own type
+MAX_DECIMAL128 = 38
 WHOLE_NUMERIC = pa.decimal128(20, 0)  # holds every integer of 64 bits
 
 
@@ -42,8 +43,9 @@ class Field:
     timestamp timestamptz uuid numeric, or text for every type whose binary form is its text (text varchar bpchar name
     json xml enum citext); with "[]" behind it, an array of such values. A domain counts as the type under it.
 
-    `type` is what batches carry. A reader needs exactly the carrier of the wire kind: CARRIERS, decimal128(p, s) for
-    numeric, list of the element's carrier for arrays. A writer takes every type that Arrow casts to it without loss.
+    `type` is what batches carry. A reader needs exactly the carrier of the wire kind: CARRIERS, for numeric
+    decimal128(p, s), from 39 digits on decimal256(p, s), for arrays a list of the element's carrier. A writer takes every
+    type that Arrow casts to it without loss.
 
     `nan` says what a reader does with NaN and infinities of numeric. `element_oid` is the type of an array's elements
     as the catalog has it; a writer needs it where that is not the built-in type named like the wire kind (varchar, an
@@ -113,7 +115,8 @@ def refused(error: Exception, fields: Sequence[Field]) -> DataError:
 def _codes(field: Field) -> tuple[int, int]:
     from penstock.connectors.postgres import _wire
 
-    return _wire.KINDS[field.kind]
+    wide = field.kind == NUMERIC and _digits(field)[0] > MAX_DECIMAL128
+    return _wire.KINDS["numeric256" if wide else field.kind]
 
 
 def _digits(field: Field) -> tuple[int, int]:
@@ -126,9 +129,10 @@ def _digits(field: Field) -> tuple[int, int]:
 def _decimal(type_: pa.DataType) -> pa.DataType | None:
     if pa.types.is_integer(type_):
         return WHOLE_NUMERIC
-    if not pa.types.is_decimal(type_) or type_.scale < 0 or type_.scale > min(type_.precision, 38):
+    if not pa.types.is_decimal(type_) or not 0 <= type_.scale <= type_.precision:
         return None
-    return pa.decimal128(min(type_.precision, 38), type_.scale)
+    make = pa.decimal128 if type_.precision <= MAX_DECIMAL128 else pa.decimal256
+    return make(type_.precision, type_.scale)
 
 
 def _is_list(type_: pa.DataType) -> bool:

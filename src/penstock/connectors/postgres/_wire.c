@@ -29,6 +29,7 @@ const WireKind wire_kinds[KIND_COUNT] = {
     [KIND_TIMESTAMPTZ] = {"timestamptz", KIND_TIMESTAMPTZ, 8, 8, 1184},
     [KIND_UUID] = {"uuid", KIND_UUID, 16, 16, 2950},
     [KIND_NUMERIC] = {"numeric", KIND_NUMERIC, WIRE_VARIES, 16, 1700},
+    [KIND_NUMERIC256] = {"numeric256", KIND_NUMERIC256, WIRE_VARIES, 32, 1700},
 };
 
 const uint8_t wire_header[WIRE_HEADER_SIZE] = "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0";

@@ -45,6 +45,7 @@ static inline void wire_set64(uint8_t *p, uint64_t v) { v = WIRE_SWAP64(v); memc
 typedef enum {
     KIND_BOOL, KIND_INT2, KIND_INT4, KIND_INT8, KIND_OID, KIND_FLOAT4, KIND_FLOAT8, KIND_TEXT, KIND_BYTEA, KIND_JSONB,
     KIND_DATE, KIND_TIME, KIND_TIMESTAMP, KIND_TIMESTAMPTZ, KIND_UUID, KIND_NUMERIC,
+    KIND_NUMERIC256,   /* numeric that needs a decimal256 */
     KIND_COUNT
 } WireKindCode;
 
@@ -155,19 +156,23 @@ bool wire_target_failed(PGconn *conn);
 
 /* ---- numeric ----------------------------------------------------------------------------------------------- */
 
+#define WIRE_NARROW_DIGITS 38   /* more digits travel as decimal256 */
+#define WIRE_WIDE_DIGITS 76
+#define WIRE_NUMERIC_MAX 50     /* bytes of the largest numeric that a decimal256 becomes: 8 + 2 * 21 groups */
+
 typedef struct {
     int precision, scale;
-    u128 limit;      /* 10 ** precision */
+    u128 limit;      /* 10 ** precision, of a decimal128 */
 } WireDecimal;
 
-#define WIRE_NUMERIC_MAX 32   /* bytes of the largest numeric that a decimal128 becomes: 8 + 2 * 11 groups */
-
-u128 wire_power_of_ten(int exponent);   /* 0 <= exponent <= 38 */
-/* `special` tells NaN and the infinities, for which no value is set. */
-bool wire_decode_numeric(const WireDecimal *decimal, const uint8_t *p, int32_t size, i128 *value, bool *special,
+WireDecimal wire_decimal(int precision, int scale);
+/* Set `slot`, a decimal128 or, when the precision needs it, a decimal256. `special` tells NaN and the infinities, for
+ * which nothing is set. */
+bool wire_decode_numeric(const WireDecimal *decimal, const uint8_t *p, int32_t size, void *slot, bool *special,
                          WireFault *fault);
-/* Writes at most WIRE_NUMERIC_MAX bytes and returns how many. */
-int wire_encode_numeric(i128 value, int scale, uint8_t *out);
+/* Write the decimal128 or decimal256 at `slot`: at most WIRE_NUMERIC_MAX bytes; returns how many. */
+int wire_encode_narrow(const void *slot, int scale, uint8_t *out);
+int wire_encode_wide(const void *slot, int scale, uint8_t *out);
 
 /* ---- types of the module ----------------------------------------------------------------------------------- */
 

@@ -165,11 +165,10 @@ static bool put_time(int64_t *slot, const uint8_t *p, WireFault *fault)
 static bool put_numeric(WireColumn *column, const uint8_t *p, int32_t size, WireFault *fault)
 {
     bool special;
-    i128 value;
-    if (!wire_decode_numeric(&column->decimal, p, size, &value, &special, fault))
+    void *slot = column->data.data + column->rows * column->kind->arrow_size;
+    if (!wire_decode_numeric(&column->decimal, p, size, slot, &special, fault))
         return false;
     if (!special) {
-        memcpy(column->data.data + column->rows * (int64_t)sizeof value, &value, sizeof value);
         column->rows++;
         return true;
     }
@@ -228,6 +227,7 @@ static bool put_value(WireColumn *column, const uint8_t *p, int32_t size, WireFa
         memcpy((uint8_t *)slots + i * 16, p, 16);
         break;
     case KIND_NUMERIC:
+    case KIND_NUMERIC256:
         return put_numeric(column, p, size, fault);
     case KIND_COUNT:
         return wire_fault(fault, "unknown kind");

@@ -214,7 +214,8 @@ static bool open_column(WireColumn *column, PyObject *spec, WireFault *fault)
     if (!PyArg_ParseTuple(spec, "ippIpii:column", &kind, &is_array, &nullable, &item_oid, &nan_as_null, &precision,
                           &scale))
         return false;
-    if (kind < 0 || kind >= KIND_COUNT || precision < 1 || precision > 38 || scale < 0 || scale > precision) {
+    const bool is_wide = precision > WIRE_NARROW_DIGITS;
+    if (kind < 0 || kind >= KIND_COUNT || is_wide != (kind == KIND_NUMERIC256) || precision < 1 || precision > WIRE_WIDE_DIGITS || scale < 0 || scale > precision) {
         PyErr_Format(PyExc_ValueError, "no column of kind %d with decimal(%d, %d)", kind, precision, scale);
         return false;
     }
@@ -225,7 +226,7 @@ static bool open_column(WireColumn *column, PyObject *spec, WireFault *fault)
     column->nullable = nullable;
     column->item_oid = item_oid;
     WireColumn *values = is_array ? column->items : column;
-    values->decimal = (WireDecimal){precision, scale, wire_power_of_ten(precision)};
+    values->decimal = wire_decimal(precision, scale);
     values->nan_as_null = nan_as_null;
     return true;
 }

@@ -111,7 +111,6 @@ static int encode_fixed(const Values *values, int64_t i, uint8_t *p, WireFault *
     i += values->offset;
     const uint8_t *const slot = values->data + i * values->kind->arrow_size;
     const int size = values->kind->wire_size;
-    i128 decimal;
     switch (values->kind->code) {
     case KIND_BOOL:
         *p = values->data[i / 8] >> (i % 8) & 1;
@@ -140,8 +139,9 @@ static int encode_fixed(const Values *values, int64_t i, uint8_t *p, WireFault *
         memcpy(p, slot, 16);
         return size;
     case KIND_NUMERIC:
-        memcpy(&decimal, slot, sizeof decimal);
-        return wire_encode_numeric(decimal, values->scale, p);
+        return wire_encode_narrow(slot, values->scale, p);
+    case KIND_NUMERIC256:
+        return wire_encode_wide(slot, values->scale, p);
     case KIND_TEXT:
     case KIND_BYTEA:
     case KIND_JSONB:
@@ -423,7 +423,7 @@ static bool open_column(Values *values, PyObject *spec)
     unsigned int item_oid;
     if (!PyArg_ParseTuple(spec, "ipIi:column", &kind, &is_array, &item_oid, &scale))
         return false;
-    if (kind < 0 || kind >= KIND_COUNT || scale < 0 || scale > 38) {
+    if (kind < 0 || kind >= KIND_COUNT || scale < 0 || scale > WIRE_WIDE_DIGITS) {
         PyErr_Format(PyExc_ValueError, "no column of kind %d with scale %d", kind, scale);
         return false;
     }
