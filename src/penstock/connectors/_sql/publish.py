@@ -56,35 +56,44 @@ def delete_all(sides: Sides) -> Step:
     return Step(f"DELETE FROM {sides.target}", counts="deleted")
 
 
-def insert_unheld(sides: Sides, dialect: Dialect, mark: str, value: object) -> list[Step]:
-    """All staged rows above the watermark `mark` (an expression that binds `value`), and of those at or below it, or
-    without a value, as many of each as the target lacks. The comparison comes first, so that it sees old rows only."""
-    names, cursor = ", ".join(sides.columns), sides.cursor
-    compared = ", ".join(sides.compared)
+@dataclass(frozen=True)
+class Mark:
+    """A watermark as SQL: conditions on the cursor that bind `values` once each."""
+
+    at_or_below: str
+    above: str
+    values: tuple[object, ...]
+
+
+def insert_unheld(sides: Sides, dialect: Dialect, mark: Mark) -> list[Step]:
+    """All staged rows above the watermark, and of those at or below it, or without a value, as many of each as the target
+    lacks. The comparison comes first, so that it sees old rows only."""
+    names, compared = ", ".join(sides.columns), ", ".join(sides.compared)
+    again = f"{mark.at_or_below} OR {sides.cursor} IS NULL"
     alike = " AND ".join(dialect.same.format(f"s.{name}", f"t.{name}") for name in sides.compared)
     unheld = f"""
 INSERT INTO {sides.target} ({names})
 SELECT {", ".join(f"s.{name}" for name in sides.columns)}
 FROM (
-    SELECT {names}, row_number() OVER (PARTITION BY {compared}) AS _penstock_nth
-    FROM {sides.staging} WHERE {cursor} <= {mark} OR {cursor} IS NULL
+    SELECT {names}, row_number() OVER (PARTITION BY {compared}) AS _penstock_nth FROM {sides.staging} WHERE {again}
 ) AS s
 LEFT JOIN (
-    SELECT {compared}, count(*) AS _penstock_held
-    FROM {sides.target} WHERE {cursor} <= {mark} OR {cursor} IS NULL GROUP BY {compared}
+    SELECT {compared}, count(*) AS _penstock_held FROM {sides.target} WHERE {again} GROUP BY {compared}
 ) AS t ON {alike}
 WHERE s._penstock_nth > coalesce(t._penstock_held, 0)""".strip()
-    newer = f"INSERT INTO {sides.target} ({names}) SELECT {names} FROM {sides.staging} WHERE {cursor} > {mark}"
-    return [Step(unheld, (value, value), "inserted"), Step(newer, (value,), "inserted")]
+    newer = f"INSERT INTO {sides.target} ({names}) SELECT {names} FROM {sides.staging} WHERE {mark.above}"
+    return [Step(unheld, (*mark.values, *mark.values), "inserted"), Step(newer, mark.values, "inserted")]
 
 
-def drop_losers(sides: Sides, dialect: Dialect) -> Step:
+def drop_losers(sides: Sides, dialect: Dialect, first: Sequence[str] = ()) -> Step:
     """Leave one staged row a key: the greatest cursor, then the greatest row column by column, a value before NULL.
 
-    Which row wins depends on the rows alone, never on the order in which parts arrived.
+    Which row wins depends on the rows alone, never on the order in which parts arrived. `first` are the terms that sort
+    the cursor where its column does not do so itself.
     """
     rest = [name for name in sides.columns if name not in {*sides.key, sides.cursor}]
-    order = [f"{name} DESC NULLS LAST" for name in ([sides.cursor] if sides.cursor else []) + rest]
+    by_cursor = [f"{sides.cursor} DESC NULLS LAST"] if sides.cursor else []
+    order = [*(first or by_cursor), *(f"{name} DESC NULLS LAST" for name in rest)]
     # A key over all columns leaves nothing to order by; then the rows of a key are equal.
     by = f" ORDER BY {', '.join(order)}" if order else ""
     ranked = f"row_number() OVER (PARTITION BY {', '.join(sides.key)}{by})"
@@ -131,11 +140,11 @@ def delete_unstaged(sides: Sides, dialect: Dialect) -> Step:
 
 
 def keep_other_columns(sides: Sides, dialect: Dialect, others: Sequence[str], kept: str) -> Step:
-    """Make the table `kept`: for every target row whose key is staged, the staged columns and the target's own `others`.
-    Together with delete_held it stands in for an UPDATE where that would trip over a unique index half way."""
+    """Make the temporary table `kept`: for every target row whose key is staged, the staged columns and the target's own
+    `others`. With delete_held it stands in for an UPDATE where that would trip over a unique index half way."""
     names = ", ".join([f"s.{name}" for name in sides.columns] + [f"t.{name}" for name in others])
     return Step(
-        f"CREATE TEMPORARY TABLE {kept} AS SELECT {names} FROM {sides.target} AS t"
+        f"CREATE TABLE {kept} AS SELECT {names} FROM {sides.target} AS t"
         f" JOIN {sides.staging} AS s ON {_alike(sides, dialect)}"
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from penstock.connectors._sql.publish import (
     Dialect,
+    Mark,
     Sides,
     Step,
     delete_all,
@@ -25,7 +26,7 @@ from penstock.core.load import Load, Mode
 from penstock.core.names import quote
 
 _DIALECT = Dialect()
-_KEPT = '"_penstock_kept"'
+_KEPT = "temp._penstock_kept"
 # Modes that bring one row a key, so that a new table may get the key as its primary key.
 ONE_A_KEY = frozenset({Mode.UPSERT, Mode.INSERT_ONLY})
 _UNIQUE_KEY = frozenset({*ONE_A_KEY, Mode.REPLACE})
@@ -57,8 +58,9 @@ def steps(load: Load, target: Target, both: Sides, columns: Sequence[Placed]) ->
     if load.reread_to is None or not load.cursor:
         return [insert_all(both)], "append, in place"
     kind = next(placed.type for placed in columns if placed.source == load.cursor)
-    mark, value = f"CAST(? AS {kind})", bound(load.reread_to, kind)
-    return insert_unheld(both, _DIALECT, mark, value), "append of rows not held yet, in place"
+    value = f"CAST(? AS {kind})"
+    mark = Mark(f"{both.cursor} <= {value}", f"{both.cursor} > {value}", (bound(load.reread_to, kind),))
+    return insert_unheld(both, _DIALECT, mark), "append of rows not held yet, in place"
 
 
 def winners(both: Sides) -> list[Step]:

@@ -7,11 +7,12 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 from duckdb.sqltypes import DuckDBPyType
 
+import duckdb
 from penstock.connectors._sql.lag import duration, number
+from penstock.connectors._sql.sized import fetch_rows, sized
 from penstock.connectors.duckdb import cursors
 from penstock.connectors.duckdb.catalog import Place, place_of, place_text, subquery
 from penstock.connectors.duckdb.session import DuckdbSession, ask
@@ -89,8 +90,8 @@ class DuckdbReader:
                 _check_unmoved(cursor, source, place, chunk.bounds)
             sql, values = _select(cursor, source, chunk.bounds)
             sql += _order(cursor, sql, values, is_table=place is not None)
-            fetched = cursor.sql(sql, params=values or None).to_arrow_reader(_fetch_rows(schema, chunk.bounds, batch))
-            for piece in _sized(iter(fetched), batch):
+            fetched = cursor.sql(sql, params=values or None).to_arrow_reader(fetch_rows(schema, chunk.bounds, batch))
+            for piece in sized(iter(fetched), batch):
                 self._session.stop_if_cancelled(doing)
                 yield _as(piece, schema, source)
 
@@ -268,49 +269,6 @@ def _operators(node: Mapping[str, Any]) -> Iterator[str]:
 
 
 # ---- batches
-
-
-def _fetch_rows(schema: pa.Schema, bounds: Mapping[str, Any], size: BatchSize) -> int:
-    """How many rows to take at once: whole batches of columns with a fixed width; else few, put together by bytes, since
-    nobody knows how long the next texts are."""
-    widths = [_width(field.type) for field in schema]
-    if all(widths):
-        return max(1, min(size.rows, size.size_bytes // sum(widths)))
-    row_bytes = max(1, int(bounds.get("row_bytes", 1)))
-    return max(1, min(size.rows, _VECTOR, size.size_bytes // row_bytes))
-
-
-def _width(kind: pa.DataType) -> int:
-    """Bytes of a value, 0 where they differ from value to value."""
-    if kind == pa.uuid():
-        return 16
-    try:
-        return (int(kind.bit_width) + 7) // 8
-    except ValueError:
-        return 0
-
-
-def _sized(pieces: Iterator[pa.RecordBatch], size: BatchSize) -> Iterator[pa.RecordBatch]:
-    """Pieces put together up to `size`, and cut where a single one is larger."""
-    held: list[pa.RecordBatch] = []
-    rows = held_bytes = 0
-    for piece in (part for whole in pieces for part in _halved(whole, size.size_bytes)):
-        if held and (rows + piece.num_rows > size.rows or held_bytes + piece.nbytes > size.size_bytes):
-            yield pa.concat_batches(held) if len(held) > 1 else held[0]
-            held, rows, held_bytes = [], 0, 0
-        held.append(piece)
-        rows, held_bytes = rows + piece.num_rows, held_bytes + piece.nbytes
-    if rows:
-        yield pa.concat_batches(held) if len(held) > 1 else held[0]
-
-
-def _halved(batch: pa.RecordBatch, size_bytes: int) -> Iterator[pa.RecordBatch]:
-    if batch.num_rows < 2 or batch.nbytes <= size_bytes:
-        yield batch
-        return
-    middle = batch.num_rows // 2
-    yield from _halved(batch.slice(0, middle), size_bytes)
-    yield from _halved(batch.slice(middle), size_bytes)
 
 
 def _as(piece: pa.RecordBatch, schema: pa.Schema, source: Source) -> pa.RecordBatch:

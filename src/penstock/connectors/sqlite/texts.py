@@ -1,0 +1,248 @@
+"""Dates, times, UUIDs and decimals as the text SQLite keeps, exact in both directions and for every value of the carrier.
+
+Years 1 to 9999 are written as everybody does, so that SQLite's own date functions understand them. Others follow
+ISO 8601-2: Y and seven digits beyond 9999, which sorts after the plain ones; a minus and seven digits before year 1, which
+sorts before them. Infinity is a word.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from penstock.core.errors import DataError
+from penstock.core.schema import DATE_INFINITY, TIMESTAMP_INFINITY
+
+_FIRST_DAY, _LAST_DAY = -719_162, 2_932_896  # 0001-01-01 and 9999-12-31
+_DAY_S = 86_400
+_PER_S = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_ZONE = "+00:00"
+_MOMENT = (
+    r"^(?:(?P<infinity>-?infinity)|(?P<mark>[Y-]?)(?P<year>\d{4,7})-(?P<month>\d\d)-(?P<day>\d\d)"
+    r"(?:[ T](?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)(?:\.(?P<fraction>\d{1,9}))?)?(?P<zone>\+00:00|Z)?)$"
+)
+
+
+def from_text(array: pa.Array, kind: pa.DataType, name: str) -> pa.Array:
+    """Text as `kind`: a date, time, timestamp, decimal or UUID. Raises DataError naming the column `name`."""
+    try:
+        if kind == pa.uuid():
+            return _uuid_from_text(array)
+        if pa.types.is_time(kind):
+            return _time_from_text(array, kind)
+        if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+            return _moment_from_text(array, kind)
+        return array.cast(kind)
+    except (pa.ArrowInvalid, pl.exceptions.PolarsError, OverflowError) as error:
+        raise DataError(
+            f"column {name!r} holds text that is no {kind}: {error}", "correct it, or cast the column"
+        ) from error
+
+
+def to_text(array: pa.Array) -> pa.Array:
+    """A date, time, timestamp, decimal or UUID as text."""
+    kind = array.type
+    if kind == pa.uuid():
+        return _uuid_to_text(array)
+    if pa.types.is_decimal(kind):
+        return _decimal_to_text(array)
+    if pa.types.is_time(kind):
+        return _time_to_text(array)
+    return _moment_to_text(array)
+
+
+# ---- dates and timestamps
+
+
+def _ticks(array: pa.Array) -> tuple[pa.Array, int]:
+    """Ticks since 1970 as int64, and how many of them make a second (0: they are days)."""
+    if pa.types.is_date(array.type):
+        return array.cast(pa.date32()).cast(pa.int32()).cast(pa.int64()), 0
+    return array.view(pa.int64()), _PER_S[array.type.unit]
+
+
+def _moment_to_text(array: pa.Array) -> pa.Array:
+    ticks, per_s = _ticks(array)
+    is_zoned = per_s > 0 and array.type.tz is not None
+    ends = pc.min_max(ticks).as_py()
+    scale = _DAY_S * per_s if per_s else 1
+    if ends["min"] is None or (_FIRST_DAY * scale <= ends["min"] and ends["max"] < (_LAST_DAY + 1) * scale):
+        plain = array.view(pa.timestamp(array.type.unit)) if is_zoned else array
+        text = (plain.cast(pa.date32()) if pa.types.is_date64(plain.type) else plain).cast(pa.string())
+        return pc.binary_join_element_wise(text, _ZONE, "") if is_zoned else text
+    return _any_moment_to_text(pl.Series(ticks), per_s, is_zoned)
+
+
+def _any_moment_to_text(ticks: pl.Series, per_s: int, is_zoned: bool) -> pa.Array:
+    column = pl.col("t")
+    days = column // (_DAY_S * per_s) if per_s else column
+    year, month, day = _civil(days)
+    digits = pl.when(year > 9999).then(pl.lit("Y")).when(year < 1).then(pl.lit("-")).otherwise(pl.lit(""))
+    width = pl.when((year > 9999) | (year < 1)).then(_zfill(year.abs(), 7)).otherwise(_zfill(year, 4))
+    parts = [digits, width, pl.lit("-"), _zfill(month, 2), pl.lit("-"), _zfill(day, 2)]
+    if per_s:
+        rest = column % (_DAY_S * per_s)
+        parts += [pl.lit(" "), *_clock(rest, per_s)] + ([pl.lit(_ZONE)] if is_zoned else [])
+    end = TIMESTAMP_INFINITY if per_s else DATE_INFINITY
+    text = (
+        pl.when(column == end)
+        .then(pl.lit("infinity"))
+        .when(column == -end)
+        .then(pl.lit("-infinity"))
+        .when(column.is_null())
+        .then(None)
+        .otherwise(pl.concat_str(parts))
+    )
+    return ticks.to_frame("t").select(text).to_series().to_arrow().cast(pa.string())
+
+
+def _clock(rest: pl.Expr, per_s: int) -> list[pl.Expr]:
+    """Parts of HH:MM:SS and the fraction, from ticks since midnight."""
+    seconds = rest // per_s
+    parts = [
+        _zfill(seconds // 3600, 2),
+        pl.lit(":"),
+        _zfill(seconds // 60 % 60, 2),
+        pl.lit(":"),
+        _zfill(seconds % 60, 2),
+    ]
+    return parts + ([pl.lit("."), _zfill(rest % per_s, len(str(per_s)) - 1)] if per_s > 1 else [])
+
+
+def _zfill(number: pl.Expr, width: int) -> pl.Expr:
+    return number.cast(pl.String).str.zfill(width)
+
+
+def _civil(days: pl.Expr) -> tuple[pl.Expr, pl.Expr, pl.Expr]:
+    """Year, month, day of a day number, in the proleptic Gregorian calendar: cycles of 400 years that begin in March."""
+    shifted = days + 719_468
+    era = shifted // 146_097
+    of_era = shifted - era * 146_097
+    of_400 = (of_era - of_era // 1460 + of_era // 36_524 - of_era // 146_096) // 365
+    of_year = of_era - (365 * of_400 + of_400 // 4 - of_400 // 100)
+    month = (5 * of_year + 2) // 153
+    day = of_year - (153 * month + 2) // 5 + 1
+    civil = pl.when(month < 10).then(month + 3).otherwise(month - 9)
+    return of_400 + era * 400 + (civil <= 2).cast(pl.Int64), civil, day
+
+
+def _moment_from_text(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    wanted = pa.date32() if kind == pa.date64() else kind
+    try:
+        return array.cast(wanted).cast(kind)
+    except pa.ArrowInvalid:
+        return _any_moment_from_text(array, wanted).cast(kind)
+
+
+def _any_moment_from_text(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    per_s = 0 if pa.types.is_date(kind) else _PER_S[kind.unit]
+    parts = pl.Series("t", array.cast(pa.large_string())).str.extract_groups(_MOMENT).struct.unnest()
+    number = {name: pl.col(name).cast(pl.Int64) for name in ("year", "month", "day", "hour", "minute", "second")}
+    year = pl.when(pl.col("mark") == "-").then(-number["year"]).otherwise(number["year"])
+    days = _days(year, number["month"], number["day"])
+    # February 30 is a day number too; only a real date comes back from it.
+    is_real = (_civil(days)[1] == number["month"]) & (_civil(days)[2] == number["day"])
+    is_real &= pl.col("zone").is_not_null() == bool(per_s and kind.tz)
+    is_real &= pl.col("hour").is_null() | bool(per_s)
+    end = TIMESTAMP_INFINITY if per_s else DATE_INFINITY
+    ticks: pl.Expr = days
+    if per_s:
+        fraction = pl.col("fraction").fill_null("").str.pad_end(9, "0").cast(pl.Int64, strict=False).fill_null(0)
+        clock = number["hour"].fill_null(0) * 3600 + number["minute"].fill_null(0) * 60 + number["second"].fill_null(0)
+        ticks = (days * _DAY_S + clock) * per_s + fraction // (10**9 // per_s)
+        is_real &= (number["hour"].fill_null(0) < 24) & (number["minute"].fill_null(0) < 60)
+        is_real &= (number["second"].fill_null(0) < 60) & (fraction % (10**9 // per_s) == 0)
+    found = parts.select(
+        pl.when(pl.col("infinity") == "infinity")
+        .then(pl.lit(end))
+        .when(pl.col("infinity") == "-infinity")
+        .then(pl.lit(-end))
+        .when(is_real)
+        .then(ticks)
+        .otherwise(None)
+        .cast(pl.Int64 if per_s else pl.Int32)
+    ).to_series()
+    if found.null_count() != array.null_count:
+        wrong = array.filter(pc.and_(found.is_null().to_arrow(), array.is_valid()))[0].as_py()
+        raise pa.ArrowInvalid(f"{wrong!r}")
+    return found.to_arrow().cast(pa.int64() if per_s else pa.int32()).view(kind)
+
+
+def _days(year: pl.Expr, month: pl.Expr, day: pl.Expr) -> pl.Expr:
+    """The inverse of _civil."""
+    shifted = year - (month <= 2).cast(pl.Int64)
+    era = shifted // 400
+    of_400 = shifted - era * 400
+    of_year = (153 * pl.when(month > 2).then(month - 3).otherwise(month + 9) + 2) // 5 + day - 1
+    return era * 146_097 + of_400 * 365 + of_400 // 4 - of_400 // 100 + of_year - 719_468
+
+
+# ---- times of day
+
+
+def _time_to_text(array: pa.Array) -> pa.Array:
+    per_s = _PER_S[array.type.unit]
+    ticks = array.view(pa.int32() if pa.types.is_time32(array.type) else pa.int64()).cast(pa.int64())
+    # 24:00:00 is a time too, and more than Arrow's own text form knows.
+    text = pl.Series("t", ticks).to_frame().select(pl.concat_str(_clock(pl.col("t"), per_s)))
+    return text.to_series().to_arrow().cast(pa.string())
+
+
+def _time_from_text(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    per_s = _PER_S[kind.unit]
+    parts = pl.Series("t", array.cast(pa.large_string())).str.extract_groups(r"^(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?$")
+    hour, minute, second, fraction = (pl.col(name) for name in parts.struct.unnest().columns)
+    clock = (hour.cast(pl.Int64) * 60 + minute.cast(pl.Int64)) * 60 + second.cast(pl.Int64)
+    nanos = fraction.fill_null("").str.pad_end(9, "0").cast(pl.Int64)
+    ticks = clock * per_s + nanos // (10**9 // per_s)
+    is_real = (minute.cast(pl.Int64) < 60) & (second.cast(pl.Int64) < 60) & (ticks <= _DAY_S * per_s)
+    is_real &= nanos % (10**9 // per_s) == 0
+    found = parts.struct.unnest().select(pl.when(is_real).then(ticks)).to_series()
+    if found.null_count() != array.null_count:
+        wrong = array.filter(pc.and_(found.is_null().to_arrow(), array.is_valid()))[0].as_py()
+        raise pa.ArrowInvalid(f"{wrong!r}")
+    base = pa.int32() if pa.types.is_time32(kind) else pa.int64()
+    return found.to_arrow().cast(base).view(kind)
+
+
+# ---- UUIDs and decimals
+
+
+def _uuid_to_text(array: pa.Array) -> pa.Array:
+    digits = pl.Series("h", array.storage.cast(pa.large_binary())).bin.encode("hex").to_frame()
+    part = pl.col("h").str
+    parts = [part.slice(0, 8), part.slice(8, 4), part.slice(12, 4), part.slice(16, 4), part.slice(20, 12)]
+    return digits.select(pl.concat_str(parts, separator="-")).to_series().to_arrow().cast(pa.string())
+
+
+def _uuid_from_text(array: pa.Array) -> pa.Array:
+    digits = pl.Series(array.cast(pa.large_string())).str.replace_all("[-{}]", "")
+    plain = digits.str.decode("hex").to_arrow().cast(pa.binary()).cast(pa.binary(16))
+    return pa.ExtensionArray.from_storage(pa.uuid(), plain)
+
+
+def _decimal_to_text(array: pa.Array) -> pa.Array:
+    """Plain digits: Arrow writes small numbers with an exponent, as 1E-10, from the seventh decimal place on."""
+    scale = array.type.scale
+    if scale <= 6:
+        return array.cast(pa.string()) if scale >= 0 else array.cast(_whole(array.type)).cast(pa.string())
+    text = pl.Series("t", _unscaled(array).cast(pa.large_string())).to_frame()
+    bare = pl.col("t").str.strip_prefix("-").str.zfill(scale + 1)
+    sign = pl.when(pl.col("t").str.starts_with("-")).then(pl.lit("-")).otherwise(pl.lit(""))
+    parts = [sign, bare.str.head(-scale), pl.lit("."), bare.str.tail(scale)]
+    return text.select(pl.concat_str(parts)).to_series().to_arrow().cast(pa.string())
+
+
+def _whole(kind: pa.DataType) -> pa.DataType:
+    make = pa.decimal256 if kind.precision - kind.scale > 38 else pa.decimal128
+    return make(kind.precision - kind.scale, 0)
+
+
+def _unscaled(array: pa.Array) -> pa.Array:
+    """The same integers with scale 0."""
+    wide = array.cast((pa.decimal256 if pa.types.is_decimal256(array.type) else pa.decimal128)(
+        max(array.type.precision, array.type.scale), array.type.scale
+    ))  # fmt: skip
+    kind = (pa.decimal256 if pa.types.is_decimal256(wide.type) else pa.decimal128)(wide.type.precision, 0)
+    return pa.Array.from_buffers(kind, len(wide), wide.buffers(), wide.null_count, wide.offset)
