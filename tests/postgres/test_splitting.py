@@ -73,14 +73,14 @@ def kept(chunks: list[Chunk]) -> list[Chunk]:
 
 @pytest.mark.parametrize("how", ["auto", "key", "none"])
 @pytest.mark.parametrize("kind", TABLES)
-def test_chunks_cover_every_row_exactly_once(postgres_dsn, kind, how):
-    run(postgres_dsn, *TABLES[kind])
-    with session(postgres_dsn) as opened:
+def test_chunks_cover_every_row_exactly_once(dsn, kind, how):
+    run(dsn, *TABLES[kind])
+    with session(dsn) as opened:
         source = source_of(opened, "public.t", split_by=how)
         chunks = opened.reader().split(source, 200_000)
         parts = [read(opened, source, [chunk]) for chunk in kept(chunks)]
 
-    expected = Counter(row[0] for row in run(postgres_dsn, "SELECT id FROM t"))
+    expected = Counter(row[0] for row in run(dsn, "SELECT id FROM t"))
     assert sum((ids(part) for part in parts), Counter()) == expected
     assert [chunk.ordinal for chunk in chunks] == list(range(len(chunks)))
     if how == "auto" and kind not in ("empty", "one_row"):
@@ -90,9 +90,9 @@ def test_chunks_cover_every_row_exactly_once(postgres_dsn, kind, how):
 
 
 @pytest.mark.parametrize("kind", ["plain", "toast", "partitioned"])
-def test_chunks_by_page_hold_similar_bytes(postgres_dsn, kind):
-    run(postgres_dsn, *TABLES[kind], "ANALYZE t")
-    with session(postgres_dsn) as opened:
+def test_chunks_by_page_hold_similar_bytes(dsn, kind):
+    run(dsn, *TABLES[kind], "ANALYZE t")
+    with session(dsn) as opened:
         source = source_of(opened, "public.t")
         chunks = opened.reader().split(source, 200_000)
         sizes = [read(opened, source, [chunk]).nbytes for chunk in chunks]
@@ -100,15 +100,15 @@ def test_chunks_by_page_hold_similar_bytes(postgres_dsn, kind):
     assert len(chunks) >= 5
     assert max(sizes) < 4 * 200_000
     assert sum(chunk.rows_estimate for chunk in chunks) == pytest.approx(
-        run(postgres_dsn, "SELECT count(*) FROM t")[0][0], rel=0.05
+        run(dsn, "SELECT count(*) FROM t")[0][0], rel=0.05
     )
 
 
-def test_a_key_with_null_and_skew_is_cut_into_similar_shares(postgres_dsn):
-    run(postgres_dsn, "CREATE TABLE t (id int8 UNIQUE, v text)",
+def test_a_key_with_null_and_skew_is_cut_into_similar_shares(dsn):
+    run(dsn, "CREATE TABLE t (id int8 UNIQUE, v text)",
         "INSERT INTO t SELECT CASE WHEN i % 10 > 0 THEN (i ^ 4)::int8 END, repeat('x', 100) FROM generate_series(1, 10000) i",
         "ANALYZE t")  # fmt: skip
-    with session(postgres_dsn) as opened:
+    with session(dsn) as opened:
         source = source_of(opened, "public.t", split_by="key")
         chunks = opened.reader().split(source, 200_000)
         counts = [read(opened, source, [chunk]).num_rows for chunk in chunks]
@@ -118,9 +118,9 @@ def test_a_key_with_null_and_skew_is_cut_into_similar_shares(postgres_dsn):
     assert max(counts[:-1]) < 4 * 9000 / len(counts)
 
 
-def test_views_queries_and_row_security_are_read_whole_or_by_key(postgres_dsn):
-    run(postgres_dsn, *TABLES["plain"], "CREATE VIEW shown AS SELECT * FROM t")
-    with session(postgres_dsn) as opened:
+def test_views_queries_and_row_security_are_read_whole_or_by_key(dsn):
+    run(dsn, *TABLES["plain"], "CREATE VIEW shown AS SELECT * FROM t")
+    with session(dsn) as opened:
         view = source_of(opened, "public.shown")
         query = Source(
             None, "SELECT * FROM t -- all of it", opened.catalog().describe_query("TABLE t", view.policy).columns
@@ -131,25 +131,25 @@ def test_views_queries_and_row_security_are_read_whole_or_by_key(postgres_dsn):
         assert read(opened, view).num_rows == read(opened, query).num_rows == opened.reader().count(query) == 20_000
 
 
-def test_ctid_is_refused_by_reason_where_rows_have_no_pages(postgres_dsn):
-    run(postgres_dsn, "CREATE VIEW shown AS SELECT 1::int8 AS id")
-    with session(postgres_dsn) as opened, pytest.raises(NotSupported, match=r"public\.shown does not store its rows"):
+def test_ctid_is_refused_by_reason_where_rows_have_no_pages(dsn):
+    run(dsn, "CREATE VIEW shown AS SELECT 1::int8 AS id")
+    with session(dsn) as opened, pytest.raises(NotSupported, match=r"public\.shown does not store its rows"):
         opened.reader().split(source_of(opened, "public.shown", split_by="ctid"), 1000)
 
 
-def test_members_that_the_user_may_not_read_alone_are_read_through_their_parent(postgres_server, postgres_dsn):
+def test_members_that_the_user_may_not_read_alone_are_read_through_their_parent(postgres_server, dsn):
     postgres_server.create_user("clerk", "clerk")
-    run(postgres_dsn, *TABLES["partitioned"], "GRANT SELECT ON t TO clerk")
-    with session(postgres_server.dsn(postgres_dsn.rpartition("/")[2], "clerk", "clerk")) as opened:
+    run(dsn, *TABLES["partitioned"], "GRANT SELECT ON t TO clerk")
+    with session(postgres_server.dsn(dsn.rpartition("/")[2], "clerk", "clerk")) as opened:
         source = source_of(opened, "public.t")
         chunks = opened.reader().split(source, 200_000)
 
         assert ids(read(opened, source, chunks)) == Counter(range(1, 20_001))
 
 
-def test_a_filter_that_leaves_little_is_not_split(postgres_dsn):
-    run(postgres_dsn, *TABLES["plain"], "ANALYZE t")
-    with session(postgres_dsn) as opened:
+def test_a_filter_that_leaves_little_is_not_split(dsn):
+    run(dsn, *TABLES["plain"], "ANALYZE t")
+    with session(dsn) as opened:
         few = Source(TableName.parse("public.t"), columns=described(opened, TableName.parse("public.t")).columns,
                      window=Window("id", CursorValue("bigint", "19990")))  # fmt: skip
 
@@ -157,9 +157,9 @@ def test_a_filter_that_leaves_little_is_not_split(postgres_dsn):
         assert read(opened, few).num_rows == 11
 
 
-def test_a_chunk_gives_the_same_batches_every_time(postgres_dsn):
-    run(postgres_dsn, *TABLES["plain"])
-    with session(postgres_dsn) as opened:
+def test_a_chunk_gives_the_same_batches_every_time(dsn):
+    run(dsn, *TABLES["plain"])
+    with session(dsn) as opened:
         source = source_of(opened, "public.t")
         chunk = opened.reader().split(source, 300_000)[1]
         first, second = (list(opened.reader().read(source, chunk, BatchSize(777, 50_000))) for _ in range(2))
@@ -178,12 +178,12 @@ def _planned(dsn):
         return source, kept(opened.reader().split(source, 200_000))
 
 
-def test_chunks_of_a_lost_snapshot_are_read_where_nothing_moved(postgres_dsn):
-    run(postgres_dsn, *TABLES["plain"])
-    source, chunks = _planned(postgres_dsn)
-    run(postgres_dsn, "INSERT INTO t VALUES (-1, 'late')", "DELETE FROM t WHERE id = 77")
+def test_chunks_of_a_lost_snapshot_are_read_where_nothing_moved(dsn):
+    run(dsn, *TABLES["plain"])
+    source, chunks = _planned(dsn)
+    run(dsn, "INSERT INTO t VALUES (-1, 'late')", "DELETE FROM t WHERE id = 77")
 
-    with session(postgres_dsn) as opened:
+    with session(dsn) as opened:
         opened.hold_snapshot()
         assert ids(read(opened, source, chunks)) == Counter([*range(1, 77), *range(78, 20_001), -1])
 
@@ -192,28 +192,28 @@ def test_chunks_of_a_lost_snapshot_are_read_where_nothing_moved(postgres_dsn):
     "change",
     ["UPDATE t SET v = v || repeat('long', 100)", "VACUUM FULL t", "UPDATE t SET id = id + 100000 WHERE id = 5"],
 )
-def test_chunks_of_a_lost_snapshot_are_refused_where_rows_moved(postgres_dsn, change):
-    run(postgres_dsn, *TABLES["plain"])
-    source, chunks = _planned(postgres_dsn)
-    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+def test_chunks_of_a_lost_snapshot_are_refused_where_rows_moved(dsn, change):
+    run(dsn, *TABLES["plain"])
+    source, chunks = _planned(dsn)
+    with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(change)
         connection.execute("SELECT pg_stat_force_next_flush()")
         connection.execute("SELECT 1")
 
-    with session(postgres_dsn) as opened:
+    with session(dsn) as opened:
         opened.hold_snapshot()
         with pytest.raises(SourceChanged, match=r"table public\.t changed after the snapshot.*--fresh"):
             read(opened, source, chunks)
 
 
 @pytest.mark.parametrize(("change", "is_refused"), [("", False), ("UPDATE t SET v = v || 'x' WHERE id = 5", True)])
-def test_after_a_crash_of_the_server_the_rows_tell_whether_they_moved(own_postgres, postgres_dsn, change, is_refused):
-    run(postgres_dsn, *TABLES["plain"])
-    source, chunks = _planned(postgres_dsn)
-    run(postgres_dsn, change or "SELECT 1", "CHECKPOINT")  # the tests' server commits without waiting for its disk
+def test_after_a_crash_of_the_server_the_rows_tell_whether_they_moved(own_postgres, dsn, change, is_refused):
+    run(dsn, *TABLES["plain"])
+    source, chunks = _planned(dsn)
+    run(dsn, change or "SELECT 1", "CHECKPOINT")  # the tests' server commits without waiting for its disk
     own_postgres.restart("immediate")
 
-    with session(postgres_dsn) as opened:
+    with session(dsn) as opened:
         opened.hold_snapshot()
         if is_refused:
             with pytest.raises(SourceChanged, match="rows were written since"):
@@ -222,14 +222,14 @@ def test_after_a_crash_of_the_server_the_rows_tell_whether_they_moved(own_postgr
             assert ids(read(opened, source, chunks)) == Counter(range(1, 20_001))
 
 
-def test_key_ranges_hold_however_rows_move(postgres_dsn):
-    run(postgres_dsn, *TABLES["plain"])
-    with session(postgres_dsn) as opened:
+def test_key_ranges_hold_however_rows_move(dsn):
+    run(dsn, *TABLES["plain"])
+    with session(dsn) as opened:
         source = source_of(opened, "public.t", split_by="key")
         chunks = kept(opened.reader().split(source, 200_000))
-    run(postgres_dsn, "UPDATE t SET v = v || 'x'", "VACUUM FULL t")
+    run(dsn, "UPDATE t SET v = v || 'x'", "VACUUM FULL t")
 
-    with session(postgres_dsn) as opened:
+    with session(dsn) as opened:
         assert len(chunks) > 2
         assert ids(read(opened, source, chunks)) == Counter(range(1, 20_001))
 
@@ -238,12 +238,12 @@ def test_key_ranges_hold_however_rows_move(postgres_dsn):
 
 
 @pytest.mark.parametrize("codec", ["native", "portable"])
-def test_sessions_of_one_snapshot_see_one_moment_while_rows_change(postgres_dsn, codec):
-    run(postgres_dsn, *TABLES["plain"])
+def test_sessions_of_one_snapshot_see_one_moment_while_rows_change(dsn, codec):
+    run(dsn, *TABLES["plain"])
     ended = threading.Event()
 
     def churn() -> None:
-        with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        with psycopg.connect(dsn, autocommit=True) as connection:
             number = 0
             while not ended.is_set():
                 number += 1
@@ -252,10 +252,10 @@ def test_sessions_of_one_snapshot_see_one_moment_while_rows_change(postgres_dsn,
                 connection.execute("DELETE FROM t WHERE id = %s", [number])
 
     with (
-        session(postgres_dsn) as leader,
-        session(postgres_dsn) as a,
-        session(postgres_dsn) as b,
-        session(postgres_dsn) as c,
+        session(dsn) as leader,
+        session(dsn) as a,
+        session(dsn) as b,
+        session(dsn) as c,
     ):
         token = leader.hold_snapshot()
         source = source_of(leader, "public.t", codec=codec)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from penstock.connectors._formats.interval import interval_to_text
 from penstock.connectors.postgres.mapping import is_bytes, is_list, is_text
 from penstock.connectors.postgres.types import MAX_DECIMAL128, Declared, PgType
 from penstock.core.errors import DataError
@@ -105,6 +103,8 @@ def _is_nested(kind: pa.DataType) -> bool:
 
 
 def _hex(array: pa.Array, prefix: str) -> pa.Array:
+    import polars as pl
+
     digits = pl.from_arrow(array.cast(pa.large_binary()))
     assert isinstance(digits, pl.Series)
     text = digits.bin.encode("hex").to_arrow().cast(pa.string())
@@ -112,6 +112,8 @@ def _hex(array: pa.Array, prefix: str) -> pa.Array:
 
 
 def _interval(array: pa.Array) -> pa.Array:
+    from penstock.connectors._formats.interval import interval_to_text
+
     text = interval_to_text(array)
     rounded = pc.fill_null(pc.invert(pc.match_substring_regex(text, r"000S$")), False)
     if pc.any(rounded).as_py():
@@ -171,6 +173,8 @@ def _array_literal(array: pa.Array) -> pa.Array:
 
 def _json(array: pa.Array) -> pa.Array:
     """Nested values as JSON. The encoder knows objects only, so each value is wrapped into one and taken out again."""
+    import polars as pl
+
     frame = pl.DataFrame({"v": pl.from_arrow(array)})
     wrapped = frame.select(pl.struct("v").struct.json_encode()).to_series()
     bare = wrapped.str.slice(len('{"v":')).str.head(-1).to_arrow().cast(pa.string())

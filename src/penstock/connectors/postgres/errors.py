@@ -34,8 +34,7 @@ _HINTS = {
     "53300": "lower max_connections of this connection, or raise the server's limit",
     "57014": "raise statement_timeout_s, or see in the server's log who cancelled",
     "40P01": "the same call may succeed when tried again",
-    "54000": "the server's own limit was exceeded",
-    "54011": "a table of PostgreSQL has at most 1600 columns",
+    "54011": "exclude columns, or divide the table",
     "42P07": "remove or rename what stands there",
 }
 _HINTS_BY_ERROR: dict[type[PenstockError], str] = {
@@ -137,17 +136,17 @@ _LINE = re.compile(
 def _by_code(code: str, what: str, text: str) -> PenstockError:
     found = sqlstate(code)
     hint = _HINTS.get(code, _HINTS_BY_ERROR.get(found.error, ""))
+    if code in ("42501", "25006") or "during recovery" in text:
+        return PermissionRefused(what, _HINTS["25006"] if "during recovery" in text else hint)
     if code.startswith("0A"):
         return NotSupported(what, hint)
-    if code == "42501" or code == "25006":
-        return PermissionRefused(what, hint)
     if code == "40001" and "conflict with recovery" in text:
         return Busy(what, "raise max_standby_streaming_delay on the standby, or read from the primary")
     if code == "22023" and "snapshot" in text:
         return SnapshotLost(what)
     if code == "57014" and "statement timeout" not in text:
         return TimedOut(what, "it was cancelled by a request from outside", retry=found.retry)
-    if code.startswith(("42", "26", "34", "3B")) and found.error is PenstockError:
+    if code.startswith(("42", "54", "26", "34", "3B")) and found.error is PenstockError:
         return SpecError(what, hint or "check the SQL given in the job")
     if issubclass(found.error, CredentialsRefused):
         return PermissionRefused(what, hint)

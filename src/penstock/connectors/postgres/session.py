@@ -96,12 +96,16 @@ class PostgresSession:
         timeout_s = self.settings.get("statement_timeout_s")
         if timeout_s is not None:
             wanted["statement_timeout"] = f"{round(float(timeout_s) * 1000)}ms"
-        with self._translated("cannot set up a session", connection):
-            row = connection.execute(_SET_UP, [list(wanted), list(wanted.values())]).fetchone()
-        assert row is not None
+        try:
+            with self._translated("cannot set up a session", connection):
+                row = connection.execute(_SET_UP, [list(wanted), list(wanted.values())]).fetchone()
+            assert row is not None
+            if row[1] != connection.info.backend_pid:
+                self._refuse_transaction_pooler(connection)
+        except BaseException:
+            connection.close()
+            raise
         self.version = row[2]
-        if row[1] != connection.info.backend_pid:
-            self._refuse_transaction_pooler(connection)
         return connection
 
     def connect(self) -> Connection:
@@ -170,8 +174,7 @@ class PostgresSession:
             broken = any(c.broken for c in self._open_connections(connection))
             raise translate(error, doing, self.spec, broken=broken) from error
         except PenstockError as error:
-            if not isinstance(error, TimedOut):
-                self.stop_if_cancelled(doing, error)
+            self.stop_if_cancelled(doing, error)
             raise
 
     def _open_connections(self, *more: Connection | None) -> list[Connection]:

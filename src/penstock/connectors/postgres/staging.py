@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.csv
 
 from penstock.connectors._sql.ledger import staging_name
 from penstock.connectors.postgres import wire
@@ -178,7 +177,9 @@ def _text(array: pa.Array, name: str, load: Load) -> pa.Array:
 
 def _write_portable(session: PostgresSession, load: Load, sql: str, batches: Iterator[pa.RecordBatch]) -> Written:
     """Everything as text in CSV: the server reads each value in its column's own type. Quoted empty text is no NULL."""
-    options = pa.csv.WriteOptions(include_header=False, quoting_style="all_valid")
+    from pyarrow import csv
+
+    options = csv.WriteOptions(include_header=False, quoting_style="all_valid")
     rows = size_bytes = 0
     connection = session.writing
     with connection.cursor() as cursor:
@@ -188,7 +189,7 @@ def _write_portable(session: PostgresSession, load: Load, sql: str, batches: Ite
                 if batch.num_rows:
                     arrays = [_text(a, c.name, load) for a, c in zip(batch.columns, load.columns, strict=True)]
                     sink = pa.BufferOutputStream()
-                    pa.csv.write_csv(pa.RecordBatch.from_arrays(arrays, names=batch.schema.names), sink, options)
+                    csv.write_csv(pa.RecordBatch.from_arrays(arrays, names=batch.schema.names), sink, options)
                     copy.write(sink.getvalue().to_pybytes())
                 rows += batch.num_rows
                 size_bytes += batch.nbytes
