@@ -93,6 +93,12 @@ def _check_abilities(job: CopySpec, ends: Ends) -> None:
                     f"connection {name!r} ({connector.name}) of job {job.name!r} cannot {ability.value}",
                     "`penstock connectors` lists what each connector can do",
                 )
+        if connector.one_process and job.run.executor == "processes":
+            raise NotSupported(
+                f"connection {name!r} ({connector.name}) of job {job.name!r} can be open in one process only, and the job"
+                " asks for executor processes",
+                "use executor threads",
+            )
     if job.queries and Ability.QUERY not in ends.source_connector.abilities:
         raise NotSupported(f"connection {job.source!r} ({ends.source_connector.name}) takes no queries", "copy tables")
 
