@@ -78,7 +78,8 @@ def become(load: Load, where: TableName, staging: TableName, staged: Sequence[St
     twins = [f"DROP COLUMN {quote(column.twin)}" for column in staged if column.twin]
     steps += [_alter(staging, twins)] if twins else []
     steps.append(Step(f"ALTER TABLE {staging.quoted()} RENAME TO {quote(where.table)}"))
-    filled = [f"ALTER COLUMN {c.stored.quoted} SET NOT NULL" for c in staged if not c.stored.column.nullable]
+    late = [column for column in staged if not column.stored.column.nullable and not column.is_filled]
+    filled = [f"ALTER COLUMN {column.stored.quoted} SET NOT NULL" for column in late]
     steps += [_alter(where, filled)] if filled else []
     if has_primary_key(load):
         key = ", ".join(quote(name) for name in load.key)

@@ -158,7 +158,10 @@ def carry_out(connection: Connection, publication: Publication, found: Facts) ->
     for step in planned:
         if not step.only_if or step.only_if in found.true:
             _run(connection, step, tally)
-    after = int(query(connection, f"SELECT count(*) FROM {publication.where.quoted()}")[0][0])
+    # Staging that became the table as it was counted needs no second count.
+    is_counted = publication.target is None and REPEATED_KEYS not in found.true
+    count = f"SELECT count(*) FROM {publication.where.quoted()}"
+    after = found.rows if is_counted else int(query(connection, count)[0][0])
     if publication.target is None:
         return Published(found.rows, after, 0, 0, 0, after, how, notes=tuple(tally.notes))
     load = publication.load

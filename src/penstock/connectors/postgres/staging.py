@@ -48,6 +48,12 @@ class Staged:
     def is_final(self) -> bool:
         return self.type == self.stored.final
 
+    @property
+    def is_filled(self) -> bool:
+        """Whether staging itself refuses NULL: where the source has none and one column holds the value. A table that
+        becomes the target then needs no scan for its NOT NULL."""
+        return not self.stored.column.nullable and not self.twin
+
 
 def staging_table(load: Load, where: TableName) -> TableName:
     return TableName((where.schema, staging_name(load.load_id, str(where))))
@@ -82,7 +88,7 @@ def castable(text: str) -> str:
 
 
 def definition(table: TableName, columns: Sequence[Staged]) -> str:
-    parts = [f"{column.stored.quoted} {column.type}" for column in columns]
+    parts = [f"{column.stored.quoted} {column.type}{' NOT NULL' if column.is_filled else ''}" for column in columns]
     parts += [f"{quote(column.twin)} {text_type(column.stored.column)}" for column in columns if column.twin]
     return f"CREATE TABLE {table.quoted()} ({', '.join(parts)})"
 
