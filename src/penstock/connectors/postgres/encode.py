@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from penstock.connectors.postgres.mapping import is_bytes, is_list, is_text
-from penstock.connectors.postgres.types import MAX_DECIMAL128, Declared, PgType
+from penstock.connectors.postgres.types import Declared, PgType
 from penstock.core.errors import DataError
 from penstock.core.schema import DATE_INFINITY, TIMESTAMP_INFINITY, Column
 
@@ -39,7 +39,7 @@ def _scalar(kind: pa.DataType, base: PgType) -> str | None:
         **dict.fromkeys(("int2", "int4", "int8", "oid"), pa.types.is_integer(kind)),
         "float4": pa.types.is_float16(kind) or pa.types.is_float32(kind),
         "float8": pa.types.is_floating(kind),
-        "numeric": pa.types.is_integer(kind) or _is_small_decimal(kind),
+        "numeric": pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and 0 <= kind.scale <= kind.precision),
         "bytea": is_bytes(kind),
         "date": pa.types.is_date(kind),
         "time": pa.types.is_time(kind),
@@ -48,10 +48,6 @@ def _scalar(kind: pa.DataType, base: PgType) -> str | None:
         "uuid": isinstance(kind, pa.UuidType),
     }
     return name if fits.get(name) else None
-
-
-def _is_small_decimal(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_decimal(kind) and kind.precision <= MAX_DECIMAL128 and 0 <= kind.scale <= kind.precision)
 
 
 def text_type(column: Column) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import psycopg
 import pyarrow as pa
@@ -158,10 +159,9 @@ class PostgresReader:
             for column, how in zip(source.columns, plan, strict=True)
         ]
         sql = f"COPY ({select(connection, source, chunk.bounds, columns)}) TO STDOUT (FORMAT binary)"
+        nan: Literal["error", "null"] = "null" if source.policy.nan == "null" else "error"
         fields = [
-            wire.Field(
-                column.name, how.wire, how.type, column.nullable, "null" if source.policy.nan == "null" else "error"
-            )
+            wire.Field(column.name, how.wire, column.type, column.nullable, nan)
             for column, how in zip(source.columns, plan, strict=True)
         ]
         schema = arrow_schema(source.columns)
@@ -170,7 +170,7 @@ class PostgresReader:
             try:
                 for raw in batches:
                     self.session.stop_if_cancelled(f"cannot read {source}")
-                    yield in_carriers(raw, schema)
+                    yield pa.RecordBatch.from_arrays(raw.columns, schema=schema)
             except DataError as error:
                 hint = "set types.nan to null" if "NaN" in error.what else error.hint
                 raise DataError(f"cannot read {source}: {error.what}", hint) from error
@@ -274,17 +274,6 @@ class PostgresReader:
             table = TableName(tuple(chunk.bounds["table"])) if "table" in chunk.bounds else source.table
             assert table is not None
             drift.check(connection, TableName(table.parts[-2:]), dict(seen))
-
-
-def in_carriers(raw: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """A batch with exactly `schema`: what was fetched as text becomes its carrier. Raises DataError naming the column."""
-    arrays = []
-    for array, field in zip(raw.columns, schema, strict=True):
-        try:
-            arrays.append(array if array.type == field.type else array.cast(field.type))
-        except pa.ArrowInvalid as error:
-            raise DataError(f"column {field.name!r}: {error}") from error
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def _in_transaction(connection: Connection) -> bool:

@@ -170,7 +170,7 @@ def _element(declared: Declared, policy: TypePolicy) -> pa.DataType:
     elif element.is_built_in and element.name == "numeric":
         size = numeric_size(declared.typmod)
         exact = decimal_type(*size) if size else policy_decimal(policy) if policy.numeric.startswith("dec") else None
-        if exact is not None and pa.types.is_decimal128(exact):
+        if exact is not None:
             kind = exact
         elif size is None and policy.numeric == "double":
             kind = pa.float64()
@@ -198,12 +198,10 @@ _CASTS: dict[pa.DataType, str] = {
 
 @dataclass(frozen=True)
 class Fetched:
-    """How one column is selected and decoded: `cast` is the type its expression is cast to, `wire` the wire form, `type`
-    what the decoder makes of it (the column's carrier, or text that Arrow casts to it)."""
+    """How one column is selected and decoded: `cast` is the type its expression is cast to, `wire` the wire form of it."""
 
     cast: str
     wire: str
-    type: pa.DataType
 
 
 def fetched(column: Column) -> Fetched:
@@ -211,19 +209,16 @@ def fetched(column: Column) -> Fetched:
     from being misread when it was changed meanwhile. Raises SpecError for a carrier that no type of PostgreSQL gives."""
     if pa.types.is_list(column.type):
         item = fetched(Column(column.name, column.type.value_type))
-        if not pa.types.is_decimal256(column.type.value_type):
-            return Fetched(f"{item.cast}[]", f"{item.wire}[]", column.type)
-    if pa.types.is_decimal128(column.type):
-        return Fetched("numeric", "numeric", column.type)
-    if pa.types.is_decimal256(column.type):
-        return Fetched("numeric::text", "text", pa.string())
+        return Fetched(f"{item.cast}[]", f"{item.wire}[]")
+    if pa.types.is_decimal(column.type):
+        return Fetched("numeric", "numeric")
     if pa.types.is_string(column.type) and column.native.startswith(NATIVE):
         kind = plain_name(column.native.removeprefix(NATIVE))
         if kind in ("json", "jsonb", "bpchar"):
-            return Fetched(kind, "jsonb" if kind == "jsonb" else "text", column.type)
+            return Fetched(kind, "jsonb" if kind == "jsonb" else "text")
     if column.type in _CASTS:
         kind = _CASTS[column.type]
-        return Fetched(kind, kind, column.type)
+        return Fetched(kind, kind)
     raise SpecError(f"column {column.name!r} cannot be read as {column.type}", "describe the source again")
 
 
