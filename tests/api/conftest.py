@@ -17,6 +17,8 @@ class _Point:
     """An entry point as importlib.metadata gives it."""
 
     name = "shelf"
+    dist = None
+    value = "tests.api.connectors:SHELF"
 
     def load(self) -> object:
         return SHELF

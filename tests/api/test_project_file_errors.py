@@ -107,7 +107,7 @@ def test_an_anchor_that_holds_itself_is_refused(read: Read) -> None:
         ("workers: true", 'jobs.raw.workers is true, but must be "auto" or a whole number from 1'),
         (
             "executor: thread",
-            'jobs.raw.executor is "thread", but must be one of threads, processes; did you mean "threads"?',
+            'jobs.raw.executor is "thread", but must be one of threads, processes, serial; did you mean "threads"?',
         ),
         ("max_errors: -1", 'jobs.raw.max_errors is -1, but must be a whole number from 0 or a share such as "5%"'),
         (

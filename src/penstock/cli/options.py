@@ -103,7 +103,7 @@ _VAR = click.option("--var", "variables", type=Pairs(), multiple=True, metavar="
 _CHOOSING = (
     click.option("--workers", type=Workers("workers", "workers"), metavar="N",
                  help="Workers side by side: a number (1 is sequential) or auto."),
-    click.option("--executor", type=click.Choice(["threads", "processes", "serial"]), help="Where workers live."),
+    click.option("--executor", type=click.Choice(["threads", "processes", "serial"]), help="Where workers live: threads, processes, or serial (one, in the driver itself)."),
     click.option("--fresh", is_flag=True, help="Do not continue an interrupted run."),
     click.option("--include", multiple=True, metavar="PATTERN", help="Only these tables of the jobs. May be repeated."),
     click.option("--exclude", multiple=True, metavar="PATTERN", help="Not these tables. May be repeated."),

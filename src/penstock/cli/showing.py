@@ -16,7 +16,7 @@ _STEPS = (
     ("airline", "1. CSV files into an operational database (SQLite)"),
     ("lake", "2. the whole database into a lake of Parquet files, in parallel"),
     ("warehouse", "3. flights and weather into a warehouse (DuckDB), incrementally"),
-    ("warehouse", "4. the same again: nothing is new, so nothing is changed"),
+    ("warehouse", "4. the same again: nothing is new; only the rows at the last watermark are looked at once more"),
 )
 
 

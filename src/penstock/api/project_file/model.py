@@ -180,7 +180,9 @@ class RunKeys(Keys):
     workers: Annotated[Any, Read(units.workers, _WORKERS)] = Field(
         default="auto", description=settings.SETTINGS[0].help
     )
-    executor: Literal["threads", "processes", "serial"] = Field(default="threads", description=settings.SETTINGS[1].help)
+    executor: Literal["threads", "processes", "serial"] = Field(
+        default="threads", description=settings.SETTINGS[1].help
+    )
     retry: Retry = Field(default_factory=Retry, description="what happens after an error that may pass")
     max_errors: Annotated[Any, Read(units.max_errors, _ERRORS)] = Field(
         default=0, description=settings.SETTINGS[5].help

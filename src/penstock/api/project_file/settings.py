@@ -39,7 +39,7 @@ SETTINGS = (
     Setting("workers", "PENSTOCK_WORKERS", "--workers", "workers", units.workers,
             "how many workers run items side by side: a number (1 is sequential) or auto"),
     Setting("executor", "PENSTOCK_EXECUTOR", "--executor", "executor", executor,
-            "where workers live: threads, or processes for work that holds the interpreter lock"),
+            "where workers live: threads; processes, for work that holds the interpreter lock; serial, in the driver itself"),
     Setting("retry.attempts", "PENSTOCK_RETRY_ATTEMPTS", "", "retry.attempts", units.attempts,
             "how often an item is tried since its last progress before it is given up"),
     Setting("retry.backoff_s", "PENSTOCK_RETRY_BACKOFF_S", "", "retry.backoff_s", units.seconds,

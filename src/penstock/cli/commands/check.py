@@ -23,5 +23,5 @@ def command(shared: Shared, jobs: tuple[str, ...], offline: bool, variables: dic
     with shared.output.working("opening connections"):
         found = replace(api.check(read.project, jobs, offline=offline), warnings=read.warnings)
     paint = shared.output.paint
-    shared.output.answer(found, lambda: check_lines(found, paint, is_verbose=shared.is_verbose))
+    shared.output.answer(found, lambda: check_lines(found, paint))
     return found.exit_code

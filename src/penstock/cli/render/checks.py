@@ -11,11 +11,11 @@ from penstock.core.ports import Ability, Option
 from penstock.core.secret import mask
 
 
-def check_lines(check: Check, paint: Paint, *, is_verbose: bool) -> list[str]:
+def check_lines(check: Check, paint: Paint) -> list[str]:
     """Connections, then jobs, then one sentence that is only good news when nothing failed."""
     lines: list[str] = []
     for one in check.connections:
-        lines += _connection(one, paint, is_verbose)
+        lines += _connection(one, paint)
     for job in check.jobs:
         state = _failed(paint) if job.error else paint("green", "ok    ")
         lines.append(f"{state} job {job.name} ({job.kind})")
@@ -28,7 +28,7 @@ def _failed(paint: Paint) -> str:
     return paint("red", "failed")
 
 
-def _connection(one: ConnectionCheck, paint: Paint, is_verbose: bool) -> list[str]:
+def _connection(one: ConnectionCheck, paint: Paint) -> list[str]:
     url = mask(one.url)
     if one.error:
         return [
@@ -43,7 +43,7 @@ def _connection(one: ConnectionCheck, paint: Paint, is_verbose: bool) -> list[st
     about = ", ".join(fact for fact in facts if fact)
     lines += [f"       {about}"] if about else []
     lines.append(f"       {one.connector} can: {', '.join(one.abilities)}")
-    return [*lines, *(f"       note: {note}" for note in one.notes if is_verbose or one.notes)]
+    return [*lines, f"       {'; '.join(one.notes)}"] if one.notes else lines
 
 
 def _verdict(check: Check, paint: Paint) -> str:

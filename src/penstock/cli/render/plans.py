@@ -15,6 +15,7 @@ from penstock.jobs.copy.preview import CopyPreview, TablePreview
 _CUT = 100
 # Of so many tables a plan shows everything; of more, only what stands out.
 _FULL_TABLES = 4
+_FULL_STATEMENTS = 5
 _STYLES = {Fidelity.LOSSLESS: "", Fidelity.WIDENING: "dim", Fidelity.TEXT: "yellow", Fidelity.LOSSY: "red"}
 
 
@@ -130,7 +131,9 @@ def _statements(statements: Sequence[str], is_verbose: bool) -> list[str]:
     """Whole with --verbose, else the first words of each."""
     if is_verbose:
         return [line for statement in statements for line in statement.splitlines()]
-    lines = [_cut(statement) for statement in statements]
+    lines = [_cut(statement) for statement in statements[:_FULL_STATEMENTS]]
+    if len(statements) > _FULL_STATEMENTS:
+        return [*lines, f"... and {len(statements) - _FULL_STATEMENTS} more (--verbose shows them whole)"]
     return [*lines, "(--verbose shows them whole)"] if any(line.endswith(" ...") for line in lines) else lines
 
 
@@ -166,13 +169,13 @@ def _total(plan: Plan) -> str:
     previews = [job.preview for job in plan.jobs if job.preview]
     tables = [one for preview in previews for one in preview.tables]
     known_rows = [one.rows_estimate for one in tables if one.rows_estimate is not None]
-    known_bytes = sum(one.size_bytes or 0 for one in tables)
+    known_bytes = [one.size_bytes for one in tables if one.size_bytes is not None]
     about = "at most" if any(_is_part(one) for one in tables) else "about"
     rows = f"{about} {numbers.count(sum(known_rows))} rows" if known_rows else "rows not known"
     text = (
         f"{numbers.plural(len(plan.jobs), 'job')}, {numbers.plural(len(tables), 'table')}, "
         f"{numbers.plural(sum(one.items for one in tables), 'item')}, {rows}, "
-        f"{numbers.size(known_bytes)}; nothing was written"
+        f"{numbers.size(sum(known_bytes)) if known_bytes else 'bytes not known'}; nothing was written"
     )
     missing = sum(1 for job in plan.jobs if job.preview is None)
     return f"{text}; {numbers.plural(missing, 'job')} not planned" if missing else text

@@ -127,7 +127,10 @@ def report_lines(report: Report, paint: Paint, *, is_verbose: bool) -> list[str]
     for job in report.run.jobs:
         lines += ["", *_job_report(job, [one for one in report.tables if one.job == job.job], paint)]
         shown = job.notes if is_verbose else job.notes[:_SHOWN_FAILURES]
-        lines += [f"  {numbers.moment(note.at_ms)}  {note.kind} {note.key}: {note.text}" for note in shown]
+        lines += [
+            f"  {numbers.moment(note.at_ms)}  {' '.join(filter(None, (note.kind, note.key)))}: {note.text}"
+            for note in shown
+        ]
         if len(shown) < len(job.notes):
             lines.append(f"  ... and {len(job.notes) - len(shown)} more notes: --verbose shows them")
     lines += [f"{numbers.moment(note.at_ms)}  {note.kind}: {note.text}" for note in report.run.notes]
