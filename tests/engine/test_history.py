@@ -13,8 +13,9 @@ from penstock.core.item import Item, PlannedGroup, Progress
 from penstock.engine import watch
 from penstock.engine.history import RunReport, find_run, items, list_runs, report
 from penstock.engine.job import Known, WorkerContext
-from penstock.engine.journal import Journal
+from penstock.engine.journal import Journal, now_ms
 from penstock.engine.outcome import Counts, State
+from penstock.engine.retention import forget_old_plans
 from tests.engine.small_job import Project, SmallJob, allowing, groups_of
 
 
@@ -111,6 +112,36 @@ def _eventually(project: Project, condition: Callable[[Counts], bool]) -> RunRep
                 return told
         time.sleep(0.05)
     raise AssertionError("it did not happen")
+
+
+def test_old_plans_are_forgotten_and_their_runs_remembered(project: Project) -> None:
+    job = SmallJob(PLAN, work, settings=allowing(1), share=lambda: {"snapshot": "s"})
+    unfinished = project.run(job, fresh=True)
+    ids = [project.run(SmallJob(groups_of([Item("a", "k")])), fresh=True).run_id for _ in range(4)]
+    project.run(SmallJob([], name="other"))
+
+    with Journal.open(project.journal) as journal:
+        assert forget_old_plans(journal, "small", kept_plans=2) == 3
+        assert forget_old_plans(journal, "small", kept_plans=2) == 0
+
+    assert len(project.query("SELECT id FROM items")) == 2
+    assert project.report(ids[0]).jobs[0].counts == Counts(done=1)
+    assert project.report(ids[0]).jobs[0].stages == ()
+    assert len(project.report(ids[3]).jobs[0].stages) == 1
+    assert project.report(unfinished.run_id).run.state is State.PARTIAL
+
+
+def test_run_elsewhere_is_live_as_long_as_its_heart_beats(project: Project) -> None:
+    run_id = project.run(SmallJob([])).run_id
+    project.query("UPDATE runs SET state = 'running', host = 'elsewhere'")
+    lock = "INSERT OR REPLACE INTO locks VALUES ('job:small', ?, 'elsewhere', 1, '', '', 0, ?)"
+
+    project.query(lock, run_id, now_ms() - 5_000)
+    assert project.report().run.is_live
+    project.query(lock, run_id, now_ms() - 70_000)
+
+    assert not project.report().run.is_live
+    assert project.report().run.state is State.KILLED
 
 
 def test_heart_beats_while_the_driver_is_busy_planning(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ def test_group_is_planned_whole_with_its_facts(items: Items) -> None:
     members = items.plan(PlannedGroup("g", (Item("a", "k", 0, "g", {"n": 1}, 5), Item("b", "k", 1, "g"))), again=False)
 
     assert members == [(7_000_000_000, 0, 5), (7_000_000_001, 1, 0)]
-    assert items.facts() == {"g": {}}
+    assert items.stored.facts() == {"g": {}}
     assert items.load([7_000_000_000])[0].item == Item("a", "k", 0, "g", {"n": 1}, 5)
 
 
@@ -56,8 +56,8 @@ def test_key_that_occurs_twice_is_refused_and_its_group_left_out(items: Items) -
     with pytest.raises(Defect, match="plan of job 'j': key 'a' was planned twice"):
         items.plan(group("h", "b", "a"), again=False)
 
-    assert items.facts() == {"g": {"of": "g"}}
-    assert items.counts()[0] == Counts(pending=1)
+    assert items.stored.facts() == {"g": {"of": "g"}}
+    assert items.stored.counts(7)[0] == Counts(pending=1)
 
 
 def test_named_group_comes_once(items: Items) -> None:
@@ -77,7 +77,7 @@ def test_ungrouped_items_come_in_lots_and_after_a_resume_again(items: Items) -> 
     items.plan(group("", "c"), again=False)
 
     assert len(items.plan(group("", "b", "c", "d"), again=True)) == 1
-    assert items.counts()[0].planned == 4
+    assert items.stored.counts(7)[0].planned == 4
 
 
 def test_repeated_key_among_ungrouped_items_is_no_silent_loss(items: Items) -> None:
@@ -109,7 +109,7 @@ def test_done_item_and_its_state_are_committed_together(items: Items, journal: J
     items.flush()
 
     assert journal.state("j") == {"mark": {"high": 9}}
-    assert items.counts() == (Counts(done=1, rows=5, size_bytes=50), 1)
+    assert items.stored.counts(7) == (Counts(done=1, rows=5, size_bytes=50), 1)
     items.save([StateChange("mark", None)])
     items.flush()
     assert journal.state("j") == {}

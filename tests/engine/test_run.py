@@ -24,6 +24,7 @@ from penstock.core.errors import (
 from penstock.core.item import Item, Json, PlannedGroup, Progress, Spawn
 from penstock.core.spec import ConnectionSpec, RunSpec
 from penstock.engine.job import Known, StateChange, WorkerContext
+from penstock.engine.journal import Journal
 from penstock.engine.outcome import Counts, State
 from penstock.engine.workers import choose_workers
 from tests.engine.small_job import (
@@ -496,6 +497,46 @@ def test_planning_that_fails_ends_the_job_with_its_reason(project: Project, erro
     assert (outcome.state, outcome.exit_code) == (State.FAILED, code)
     assert outcome.jobs[0].error is not None
     assert str(error) in outcome.jobs[0].error.what
+
+
+def test_what_runs_may_end_when_planning_fails(project: Project) -> None:
+    began = threading.Event()
+
+    def handler(item: Item, context: WorkerContext) -> Iterator[Progress]:
+        began.set()
+        time.sleep(0.2)
+        yield Progress(1)
+
+    def plan(known: Known) -> Iterator[PlannedGroup]:
+        yield PlannedGroup("a", (Item("a", "k", 0, "a"),))
+        while not began.is_set():
+            yield PlannedGroup("", ())
+        raise DataError("the catalog is broken")
+
+    outcome = project.run(SmallJob(plan, handler))
+
+    assert (outcome.state, outcome.jobs[0].reason) == (State.FAILED, "the catalog is broken")
+    assert outcome.jobs[0].counts == Counts(done=1, rows=1)
+
+
+def test_journal_on_a_full_disk_ends_the_run_with_a_word(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def small(path: Path, **options: bool) -> Journal:
+        journal = opened(path, **options)
+        journal.db.execute("PRAGMA max_page_count = 60")
+        return journal
+
+    opened = Journal.open
+    monkeypatch.setattr(Journal, "open", small)
+
+    plan = groups_of([Item(f"i{n}" * 50, "k") for n in range(2000)])
+    full = project.run(SmallJob(plan))
+    monkeypatch.undo()
+    again = project.run(SmallJob(plan))
+
+    assert full.jobs[0].error is not None
+    assert full.jobs[0].error.kind == "DiskFull"
+    assert full.exit_code == 1
+    assert again.jobs[0].counts == Counts(done=2000)
 
 
 def test_job_without_items_is_done(project: Project) -> None:

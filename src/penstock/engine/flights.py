@@ -13,12 +13,13 @@ from penstock.core.item import Item, Json
 from penstock.engine.board import Board
 from penstock.engine.events import Advanced, Ended, Event, Found, Moved, Noted, Started, Task, Throttled
 from penstock.engine.failure import Failure
-from penstock.engine.items import ItemChange, Items, StoredItem
+from penstock.engine.items import ItemChange, Items
 from penstock.engine.job import GroupDone, Job
 from penstock.engine.journal import from_json, now_ms, to_json
 from penstock.engine.planning import Planning
 from penstock.engine.progress import RunEvent
 from penstock.engine.retry import Action, RetryPolicy, decide
+from penstock.engine.stored import StoredItem
 from penstock.engine.worker import as_failure, job_call
 
 # Retries beyond this many are counted, but no longer noted one by one.
@@ -172,7 +173,9 @@ class Flights:
     def _find(self, flight: Flight, found: tuple[Item, ...]) -> None:
         item = flight.task.item
         for new in found:
-            if new.stage < item.stage or (new.group not in (item.group, "") and self._items.knows_group(new.group)):
+            if new.stage < item.stage or (
+                new.group not in (item.group, "") and self._items.stored.has_group(new.group)
+            ):
                 error = Defect(
                     f"item {item.key!r} (group {item.group!r}, stage {item.stage}) found item {new.key!r} "
                     f"(group {new.group!r}, stage {new.stage})",

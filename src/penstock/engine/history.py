@@ -8,9 +8,11 @@ from typing import Any
 
 from penstock.core.errors import Missing
 from penstock.engine.failure import Failure
-from penstock.engine.journal import ITEMS_PER_PLAN, Journal, from_json
+from penstock.engine.journal import Journal, from_json, now_ms
+from penstock.engine.lock import STALE_S
 from penstock.engine.outcome import Counts, State
 from penstock.engine.process import ProcessId, is_alive, is_here
+from penstock.engine.stored import span
 
 # All times are UTC in ms since 1970; None is "not yet".
 
@@ -137,7 +139,8 @@ class RunReport:
 
 _RUN = """
 SELECT id, state, started_ms, finished_ms, host, pid, process_start, boot_id, command, exit_code, stop_requested,
-    (SELECT json_group_array(job) FROM (SELECT job FROM job_runs WHERE run = runs.id ORDER BY id))
+    (SELECT json_group_array(job) FROM (SELECT job FROM job_runs WHERE run = runs.id ORDER BY id)),
+    (SELECT max(heartbeat_ms) FROM locks WHERE run = runs.id)
 FROM runs"""
 
 _JOB = """
@@ -208,7 +211,7 @@ def items(
     row = journal.db.execute(query, (find_run(journal, run_id).run_id, job)).fetchone()
     if row is None or row[0] is None:
         return []
-    low, high = _span(row[0])
+    low, high = span(row[0])
     query = f"{ITEM} WHERE i.id BETWEEN ? AND ? AND ? IN ('', i.state) ORDER BY i.id LIMIT ?"
     return [item_line(row) for row in journal.db.execute(query, (max(low, after + 1), high, state, limit))]
 
@@ -229,14 +232,11 @@ def item_line(row: Sequence[Any]) -> ItemLine:
     )
 
 
-def _span(origin: int) -> tuple[int, int]:
-    return origin * ITEMS_PER_PLAN, (origin + 1) * ITEMS_PER_PLAN - 1
-
-
 def _run_line(row: Sequence[Any]) -> RunLine:
     process = ProcessId(*row[4:8])
-    # A process elsewhere cannot be looked at: what it last said counts.
-    is_live = row[1] == State.RUNNING and (not is_here(process) or is_alive(process))
+    # A process elsewhere cannot be looked at: its heartbeat tells.
+    is_alive_there = now_ms() - (row[12] or 0) <= STALE_S * 1000
+    is_live = row[1] == State.RUNNING and (is_alive(process) if is_here(process) else is_alive_there)
     return RunLine(
         run_id=row[0],
         state=State.KILLED if row[1] == State.RUNNING and not is_live else State(row[1]),
@@ -255,7 +255,7 @@ def _run_line(row: Sequence[Any]) -> RunLine:
 def _job_report(journal: Journal, run: RunLine, row: Sequence[Any]) -> JobReport:
     *_, job_run, origin = row
     state = State.KILLED if row[2] == State.RUNNING and not run.is_live else State(row[2])
-    span = _span(origin) if origin is not None else (0, -1)
+    ids = span(origin) if origin is not None else (0, -1)
     failed = f"{ITEM} WHERE i.job_run = ? AND i.state = 'failed' ORDER BY i.id LIMIT 1000"
     facts = "SELECT name, facts FROM groups WHERE job_run = ? ORDER BY first_item"
     db = journal.db
@@ -277,7 +277,7 @@ def _job_report(journal: Journal, run: RunLine, row: Sequence[Any]) -> JobReport
         snapshot=from_json(row[14]),
         started_ms=row[15],
         finished_ms=row[16],
-        stages=tuple(_stage_line(stage) for stage in db.execute(_STAGES, span)),
+        stages=tuple(_stage_line(stage) for stage in db.execute(_STAGES, ids)),
         samples=tuple(SampleLine(*sample) for sample in db.execute(_SAMPLES, (job_run,))),
         notes=tuple(NoteLine(*note) for note in db.execute(_NOTES, (run.run_id, job_run))),
         failed=tuple(item_line(item) for item in db.execute(failed, (origin,))),

@@ -16,6 +16,7 @@ from penstock.engine.outcome import JobEnd, JobOutcome, State, job_exit_code, jo
 from penstock.engine.planning import Planning
 from penstock.engine.progress import RunEvent
 from penstock.engine.resume import Begun, begin_job
+from penstock.engine.retention import forget_old_plans
 from penstock.engine.retry import RetryPolicy
 from penstock.engine.stop import Stop
 from penstock.engine.watch import Deadline, Watch
@@ -88,7 +89,7 @@ class JobRunner:
                 self._tell(RunEvent("skipped", now_ms(), self._job.name, items=skipped))
 
     def _end(self, items: Items, planning: Planning, begun: Begun, error: PenstockError | None) -> JobOutcome:
-        counts, done_here = items.counts()
+        counts, done_here = items.stored.counts(begun.job_run)
         is_whole = planning.is_complete and counts.done == counts.planned
         if isinstance(error, TimedOut) and is_whole:
             error = None
@@ -96,7 +97,7 @@ class JobRunner:
             planning.is_complete,
             self._stop.soft.is_set(),
             as_failure(error, self._job.connections) if error else None,
-            items.failed_exit_codes(),
+            items.stored.failed_exit_codes(),
         )
         allowed = self._job.settings.max_errors
         state = job_state(counts, end, allowed)
@@ -114,6 +115,8 @@ class JobRunner:
             now_ms(),
         )
         self._write(begun, outcome)
+        if state is State.DONE:
+            forget_old_plans(self._journal, self._job.name)
         self._say(state)
         return outcome
 

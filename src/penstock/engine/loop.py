@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 
+from penstock.core.errors import PenstockError
 from penstock.core.item import Json
 from penstock.engine.board import Board
 from penstock.engine.events import Broken, WorkerSetup
 from penstock.engine.executors import Executor
 from penstock.engine.flights import Flights, Tell
-from penstock.engine.items import Items, Member, StoredItem
+from penstock.engine.items import Items, Member
 from penstock.engine.job import GroupDone, Job, OpenSession
 from penstock.engine.journal import now_ms
 from penstock.engine.outcome import Counts, within_budget
@@ -18,6 +19,7 @@ from penstock.engine.planning import Planning
 from penstock.engine.process import rss_bytes
 from penstock.engine.progress import RunEvent
 from penstock.engine.stop import Stop
+from penstock.engine.stored import StoredItem
 
 # Commits are at least so far apart (a commit takes some 0.1 ms); an item that takes longer is journalled before its worker
 # gets the next one.
@@ -25,6 +27,9 @@ _COMMIT_S = 0.005
 
 # The longest the loop sleeps when nothing happens: how late it sees a stop.
 _IDLE_S = 0.1
+
+# How often attempts are looked through for those that are overdue.
+_LOOK_S = 0.05
 
 # Items that take less than this are handed out in advance, so that workers need not wait for the driver after each.
 _AHEAD_S = 0.02
@@ -79,16 +84,18 @@ class JobLoop:
         self._tell = tell
         self._pace = _Pace()
         self._is_draining = False
+        self._failure: PenstockError | None = None
         self._facts: OrderedDict[str, Json] = OrderedDict()
         self._done: OrderedDict[tuple[str, int], GroupDone] = OrderedDict()
-        self._committed_at = self._started_at = self._sampled_at = time.monotonic()
+        self._committed_at = self._started_at = self._sampled_at = self._looked_at = time.monotonic()
         self._stopped_at: float | None = None
         self._base = Counts()
 
     def run(self, run_id: str, open_session: OpenSession) -> None:
         """Until nothing is left, or nothing may be begun any more and everything in flight has ended.
 
-        Raises PenstockError when planning failed, no worker could be started, or the journal cannot be written.
+        When planning failed or no worker can be started nothing new begins, and that error is raised at the end. Raises
+        PenstockError at once when the journal cannot be written.
         """
         setup = WorkerSetup(run_id, self._job.name, self._job.handler, self._job.connections, open_session)
         try:
@@ -104,12 +111,14 @@ class JobLoop:
         self.flights.ground()
         self._sample()
         self._items.flush()
+        if self._failure is not None:
+            raise self._failure
 
     def _reload(self) -> None:
         """Put what an earlier run left on the board."""
-        self._base, _ = self._items.counts()
+        self._base, _ = self._items.stored.counts(0)
         group, members = "", list[Member]()
-        for item_id, name, stage, weight, is_given_up in self._items.open_items():
+        for item_id, name, stage, weight, is_given_up in self._items.stored.open_items():
             # Group "" may come in parts; named groups come whole.
             if name != group or (name == "" and len(members) >= _RELOAD_ITEMS):
                 self.board.add(group, members)
@@ -142,7 +151,11 @@ class JobLoop:
         """One group, if workers may run dry soon or the driver has nothing better to do."""
         if not self._planning.is_due or not self._may_begin():
             return
-        planned = self._planning.step()
+        try:
+            planned = self._planning.step()
+        except PenstockError as error:
+            self._drain(error)
+            return
         if planned is not None:
             group, members = planned
             self._facts.pop(group, None)
@@ -152,6 +165,11 @@ class JobLoop:
             self.board.plan_complete()
             self._say("plan_done", 0)
 
+    def _drain(self, error: PenstockError) -> None:
+        """Begin nothing any more; what runs may end."""
+        self._failure = self._failure or error
+        self._is_draining = True
+
     def _dispatch(self) -> None:
         room = self._executor.slots + self._pace.ahead - len(self.flights)
         if room <= 0 or not self._may_begin():
@@ -159,7 +177,11 @@ class JobLoop:
         now = time.monotonic()
         if not self.board.ready and (self.board.next_due() or now + 1) > now:
             return
-        shared = self._planning.shared()
+        try:
+            shared = self._planning.shared()
+        except PenstockError as error:
+            self._drain(error)
+            return
         if shared is None:
             return
         taken: list[int] = []
@@ -175,7 +197,7 @@ class JobLoop:
         """The same object for all items of a group, so that workers may decode it once."""
         facts = self._facts.get(group)
         if facts is None:
-            facts = self._facts[group] = self._items.facts_of(group)
+            facts = self._facts[group] = self._items.stored.facts_of(group)
             if len(self._facts) > 1024:
                 self._facts.popitem(last=False)
         return facts
@@ -196,8 +218,10 @@ class JobLoop:
         before = self.flights.tally.done + self.flights.tally.failed
         for event in self._executor.poll(self._patience_s()):
             if isinstance(event, Broken):
-                raise event.error
-            self.flights.take(event)
+                self._drain(event.error)
+                self.flights.ground()
+            else:
+                self.flights.take(event)
         self._pace.ended(self.flights.tally.done + self.flights.tally.failed - before)
 
     def _patience_s(self) -> float:
@@ -210,8 +234,10 @@ class JobLoop:
 
     def _look_after(self) -> None:
         now = time.monotonic()
-        for ticket, error in self.flights.to_cancel():
-            self._executor.cancel(ticket, error)
+        if now - self._looked_at >= _LOOK_S:
+            self._looked_at = now
+            for ticket, error in self.flights.to_cancel():
+                self._executor.cancel(ticket, error)
         if now - self._sampled_at >= max(1.0, (now - self._started_at) / _SAMPLES):
             self._sample()
         if self._items.is_dirty and now - self._committed_at >= _COMMIT_S:

@@ -126,7 +126,7 @@ class Planning:
 
     def _known(self) -> Known:
         state = self._journal.state(self._job.name)
-        return Known(self._items.facts(), state, bool(self._begun.resumed_from), self._begun.plan_id)
+        return Known(self._items.stored.facts(), state, bool(self._begun.resumed_from), self._begun.plan_id)
 
     def _complete(self) -> None:
         self._items.plan_complete()

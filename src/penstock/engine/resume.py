@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from penstock.engine.job import Job
-from penstock.engine.journal import ITEMS_PER_PLAN, Journal, now_ms
+from penstock.engine.journal import Journal, now_ms
 from penstock.engine.outcome import State
+from penstock.engine.stored import span
 
 _UNFINISHED = (State.RUNNING, State.KILLED, State.STOPPED)
 
@@ -67,7 +68,7 @@ def begin_job(journal: Journal, run_id: str, job: Job, *, fresh: bool) -> Begun:
             _abandon(db, run_id, earlier, "the run was started with --fresh" if fresh else "the job's settings changed")
         begun = _insert(db, run_id, job, earlier if continues else None)
         if continues:
-            reopened = db.execute(_REOPEN, _span(begun.origin)).rowcount
+            reopened = db.execute(_REOPEN, span(begun.origin)).rowcount
             _note(db, run_id, begun.job_run, "resume", f"continues run {begun.resumed_from}, {reopened} items reopened")
     return begun
 
@@ -81,14 +82,10 @@ def record_unrun(journal: Journal, run_id: str, job: Job, state: State, reason: 
     )
 
 
-def _span(origin: int) -> tuple[int, int]:
-    return origin * ITEMS_PER_PLAN, (origin + 1) * ITEMS_PER_PLAN - 1
-
-
 def _can_continue(db: sqlite3.Connection, earlier: _Earlier, plan_hash: str) -> bool:
     if earlier.state in (State.DONE, State.ABANDONED) or earlier.plan_hash != plan_hash:
         return False
-    return not earlier.is_planned or db.execute(_HAS_OPEN, _span(earlier.origin)).fetchone() is not None
+    return not earlier.is_planned or db.execute(_HAS_OPEN, span(earlier.origin)).fetchone() is not None
 
 
 def _close_killed(db: sqlite3.Connection, earlier: _Earlier) -> _Earlier:
