@@ -32,8 +32,11 @@ def never() -> bool:
 
 
 def address(conn: Connection) -> int:
-    """Where libpq's connection lies in memory, 0 when it is closed."""
-    return int(conn.pgconn.pgconn_ptr or 0)  # type: ignore[attr-defined]
+    """Where libpq's connection lies in memory."""
+    found: int | None = conn.pgconn.pgconn_ptr  # type: ignore[attr-defined]
+    if found is None:
+        raise psycopg.OperationalError("the connection is closed")
+    return found
 
 
 def start(conn: Connection, sql: str | bytes, direction: ExecStatus, stop: Stop) -> PGresult:

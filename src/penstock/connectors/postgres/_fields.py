@@ -43,9 +43,9 @@ class Field:
     timestamp timestamptz uuid numeric, or text for every type whose binary form is its text (text varchar bpchar name
     json xml enum citext); with "[]" behind it, an array of such values. A domain counts as the type under it.
 
-    `type` is what batches carry. A reader needs exactly the carrier of the wire kind: CARRIERS, for numeric
-    decimal128(p, s), from 39 digits on decimal256(p, s), for arrays a list of the element's carrier. A writer takes every
-    type that Arrow casts to it without loss.
+    `type` is what batches carry. A reader needs exactly the carrier of the wire kind: CARRIERS; decimal128(p, s) for
+    numeric, from 39 digits on decimal256(p, s); a list of the element's carrier for arrays. A writer takes every type
+    that Arrow casts to it without loss.
 
     `nan` says what a reader does with NaN and infinities of numeric. `element_oid` is the type of an array's elements
     as the catalog has it; a writer needs it where that is not the built-in type named like the wire kind (varchar, an

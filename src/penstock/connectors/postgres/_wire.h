@@ -134,7 +134,7 @@ int64_t wire_now_ms(void);
 /* The connection of a Python int that psycopg gave (pgconn_ptr), or NULL with an exception set. */
 PGconn *wire_connection(PyObject *address);
 
-/* Next message of COPY OUT without blocking: bytes (> 0; free with freemem), 0 = none yet, -1 = COPY ended, -2 = lost. */
+/* A connection in COPY OUT. */
 typedef struct {
     PGconn *conn;
     bool encrypted;
@@ -143,13 +143,15 @@ typedef struct {
 } WireSource;
 
 void wire_source_open(WireSource *source, PGconn *conn);
+/* The next message, without blocking: its size (free it with freemem), 0 = none yet, -1 = the COPY ended, -2 = lost. */
 int wire_source_next(WireSource *source, char **message);
 /* Read what has arrived; call after poll said that the socket is readable. */
 void wire_source_read(WireSource *source);
 /* Wait for the socket until `deadline_ms`, then read. False: the time is over, or a signal came. */
 bool wire_source_wait(WireSource *source, int64_t deadline_ms);
 
-/* Bytes on their way into COPY IN. */
+/* Send data[*sent .. size) into COPY IN as far as the kernel takes it. WIRE_DONE, WIRE_SLICE (more to send) or
+ * WIRE_REFUSED. */
 WireOutcome wire_put(PGconn *conn, const uint8_t *data, size_t size, size_t *sent);
 /* Whether the server of COPY IN has given up: call after poll said that the socket is readable. */
 bool wire_target_failed(PGconn *conn);

@@ -50,7 +50,8 @@ static bool decode_row(Decoder *decoder, const uint8_t *p, const uint8_t *end)
         const int32_t size = (int32_t)wire_get32(p);
         p += 4;
         if (size < -1 || size > end - p)
-            return wire_fault(fault, "field has the length %d; %d bytes of the row are left", (int)size, (int)(end - p));
+            return wire_fault(fault, "field has the length %d; %d bytes of the row are left", (int)size,
+                              (int)(end - p));
         if (!wire_column_put(column, p, size, fault))
             return false;
         if (size > 0) {
@@ -215,7 +216,8 @@ static bool open_column(WireColumn *column, PyObject *spec, WireFault *fault)
                           &scale))
         return false;
     const bool is_wide = precision > WIRE_NARROW_DIGITS;
-    if (kind < 0 || kind >= KIND_COUNT || is_wide != (kind == KIND_NUMERIC256) || precision < 1 || precision > WIRE_WIDE_DIGITS || scale < 0 || scale > precision) {
+    if (kind < 0 || kind >= KIND_COUNT || is_wide != (kind == KIND_NUMERIC256) || precision < 1
+        || precision > WIRE_WIDE_DIGITS || scale < 0 || scale > precision) {
         PyErr_Format(PyExc_ValueError, "no column of kind %d with decimal(%d, %d)", kind, precision, scale);
         return false;
     }

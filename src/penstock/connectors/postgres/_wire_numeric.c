@@ -99,8 +99,8 @@ static bool read_numeric(Numeric *numeric, const uint8_t *p, int32_t size, WireF
     return true;
 }
 
-/* Split the group at `p` into the digits that the scale keeps and how many these are. `exponent` is the power of ten of
- * the group's last digit, counted from the last digit kept: below zero, there are digits beyond, which must be zeros. */
+/* Read from the group at `p` the digits that the scale keeps, and how many these are. `exponent` is the power of ten of
+ * the group's last digit, counted from the last digit kept: below zero there are digits beyond, which must be zeros. */
 static bool read_group(const WireDecimal *decimal, const uint8_t *p, int exponent, unsigned *kept, int *digits,
                        WireFault *fault)
 {

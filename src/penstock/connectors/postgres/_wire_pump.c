@@ -28,7 +28,10 @@ static PyTypeObject *pump_type;
 
 /* ---- moving ------------------------------------------------------------------------------------------------ */
 
-static bool may_read(const Pump *pump) { return !pump->ended && pump->held == NULL && pump->filling.used < GATHER_MOST; }
+static bool may_read(const Pump *pump)
+{
+    return !pump->ended && pump->held == NULL && pump->filling.used < GATHER_MOST;
+}
 
 /* Take one message of the source; takes the ownership of `message`. */
 static bool take_message(Pump *pump, char *message, size_t size)

@@ -39,14 +39,14 @@ class CopyReader:
         fields: Sequence[Field],
         batch_rows: int = 65_536,
         batch_bytes: int = 16 * 2**20,
-        stop: _copy.Stop = _copy.never,
+        stop: _copy.Stop | None = None,
     ) -> None:
         self.schema = arrow_schema(fields)
         self.rows = 0
         self._conn = conn
         self._sql = sql
         self._fields = tuple(fields)
-        self._stop = stop
+        self._stop = stop or _copy.never
         self._decoder: _wire.Decoder | None = decoder(fields, batch_rows, batch_bytes)
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:

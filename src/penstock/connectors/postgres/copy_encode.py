@@ -32,16 +32,16 @@ class CopyWriter:
     """
 
     def __init__(
-        self, conn: _copy.Connection, sql: str | bytes, fields: Sequence[Field], stop: _copy.Stop = _copy.never
+        self, conn: _copy.Connection, sql: str | bytes, fields: Sequence[Field], stop: _copy.Stop | None = None
     ) -> None:
         self.rows = 0
         self._conn = conn
         self._fields = tuple(fields)
-        self._stop = stop
+        self._stop = stop or _copy.never
         self._encoder = encoder(fields)
         self._arrays: list[pa.Array] = []  # what the encoder reads from
         self._open = True
-        result = _copy.start(conn, sql, ExecStatus.COPY_IN, stop)
+        result = _copy.start(conn, sql, ExecStatus.COPY_IN, self._stop)
         try:
             _copy.check_fields(result, len(self._fields))
         except BaseException:

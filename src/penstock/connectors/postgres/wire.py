@@ -43,7 +43,7 @@ def pump(
     target: Connection,
     copy_in: str | bytes,
     on_progress: Callable[[int, int], None] | None = None,
-    stop: Stop = never,
+    stop: Stop | None = None,
 ) -> Pumped:
     """Run COPY ... TO STDOUT on `source` into COPY ... FROM STDIN on `target`, both in binary format.
 
@@ -56,6 +56,7 @@ def pump(
     the target then, unless its transaction is rolled back); DataError for a stream cut short; Stopped.
     """
     require()
+    stop = stop or never
     try:
         out = _copy.start(source, copy_out, ExecStatus.COPY_OUT, stop)
         into = _copy.start(target, copy_in, ExecStatus.COPY_IN, stop)
