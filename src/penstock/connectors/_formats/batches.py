@@ -55,7 +55,8 @@ class RowGroups:
         """What is gathered and not given yet, as one batch."""
         if self._held_rows:
             held, self._held, self._held_rows, self._held_bytes = self._held, [], 0, 0
-            yield held[0] if len(held) == 1 else pa.concat_batches(held)
+            # Copied even if it is one, so that a slice's buffers are no larger than its rows: bytes follow from rows alone.
+            yield pa.concat_batches([*held, held[0].slice(0, 0)])
 
 
 def fitted(batch: pa.RecordBatch, columns: tuple[Column, ...], what: str) -> pa.RecordBatch:

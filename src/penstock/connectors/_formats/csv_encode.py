@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
-
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from penstock.connectors._formats.batches import cut
-from penstock.connectors._formats.json_values import text_bytes
 from penstock.connectors._formats.port import Sink
 from penstock.connectors._formats.settings import Dialect, FormatSettings
 from penstock.connectors._formats.streams import Encoded
-from penstock.connectors._formats.texts import to_text
+from penstock.connectors._formats.texts import text_bytes, to_text
 from penstock.core.errors import DataError
 from penstock.core.load import BatchSize
 from penstock.core.schema import Column
@@ -20,7 +18,8 @@ from penstock.core.schema import Column
 _PIECE = BatchSize()
 # Delimiters that occur in no number, time or uuid.
 _HARMLESS = ",;\t|"
-_BREAK = re.compile(r"[\r\n]")
+# A file that began with this character would lose it as a byte order mark.
+_BOM = "\ufeff"
 
 
 class CsvEncoder:
@@ -29,10 +28,10 @@ class CsvEncoder:
     def __init__(self, sink: Sink, columns: tuple[Column, ...], settings: FormatSettings) -> None:
         self._columns = columns
         self._dialect = settings.dialect
-        self._has_breaks = any(_BREAK.search(column.name) for column in columns)
+        self._has_breaks = False
         self._out = Encoded(sink, settings.dialect.encoding)
         if settings.dialect.header:
-            names = _quoted(pa.array([column.name for column in columns]), self._dialect)
+            names = self._quoted(pa.array([column.name for column in columns]))
             self._out.write(pa.py_buffer((self._dialect.delimiter.join(names.to_pylist()) + "\n").encode()))
 
     def write(self, batch: pa.RecordBatch) -> None:
@@ -65,13 +64,22 @@ class CsvEncoder:
         return pc.fill_null(text, dialect.null_text)
 
     def _quoted(self, text: pa.Array) -> pa.Array:
-        if pc.any(pc.match_substring_regex(text, _BREAK.pattern)).as_py():
-            if not self._dialect.newlines_in_values:
+        """Quotes around values that hold a mark or a line break, or that look like NULL."""
+        dialect = self._dialect
+        held = bytes(text_bytes(text))
+        if b"\n" in held or b"\r" in held:
+            if not dialect.newlines_in_values:
                 raise DataError(
                     "a value holds a line break, and newlines_in_values is false", "set newlines_in_values: true"
                 )
             self._has_breaks = True
-        return _quoted(text, self._dialect)
+        needs = pc.or_(pc.equal(text, dialect.null_text), pc.starts_with(text, _BOM))
+        marks = dialect.delimiter + dialect.quote + dialect.escape + "\r\n"
+        # Looking through the bytes at once is a tenth of looking through each value, and mostly finds nothing.
+        if any(mark.encode() in held for mark in marks):
+            pattern = "[" + "".join(f"\\x{ord(mark):02x}" for mark in marks) + "]"
+            needs = pc.or_(needs, pl.Series(text).str.contains(pattern).rechunk().to_arrow())
+        return _in_quotes(text, needs, dialect) if pc.any(needs).as_py() else text
 
 
 def _is_bare(kind: pa.DataType, dialect: Dialect) -> bool:
@@ -80,17 +88,15 @@ def _is_bare(kind: pa.DataType, dialect: Dialect) -> bool:
         return False
     if pa.types.is_temporal(kind):
         return not dialect.date_format and not dialect.timestamp_format
-    return bool(pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind)
-                or pa.types.is_floating(kind))  # fmt: skip
+    return bool(
+        pa.types.is_integer(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_floating(kind)
+    )
 
 
-def _quoted(text: pa.Array, dialect: Dialect) -> pa.Array:
-    """Quotes around values that hold a mark, a line break, or look like NULL or blank space."""
-    marks = "".join(f"\\x{ord(mark):02x}" for mark in dialect.delimiter + dialect.quote + dialect.escape)
-    needs = pc.match_substring_regex(text, rf"[{marks}\r\n]|^\s|\s$|^\x{{feff}}")
-    needs = pc.or_(needs, pc.equal(text, dialect.null_text))
-    if not pc.any(needs).as_py():
-        return text
+def _in_quotes(text: pa.Array, needs: pa.Array, dialect: Dialect) -> pa.Array:
     inner = text
     if dialect.escape:
         inner = pc.replace_substring(inner, dialect.escape, dialect.escape * 2)

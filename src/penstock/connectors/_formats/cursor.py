@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from penstock.connectors._formats.calendar import DAY_S, TICKS_PER_S
 from penstock.connectors._formats.carriers import converted
 from penstock.connectors._formats.parse import parse
+from penstock.connectors._formats.port import Ends
 from penstock.connectors._formats.texts import is_text, to_text
 from penstock.core.errors import DataError, SpecError
 from penstock.core.load import CursorValue, Window
@@ -96,6 +97,19 @@ def in_window(values: pa.Array, window: Window, column: Column) -> pa.Array:
     if window.high is not None:
         inside = pc.and_(inside, pc.fill_null(at_most(values, cursor_array(window.high, column)), False))
     return pc.or_(inside, values.is_null()) if window.nulls else inside
+
+
+def ends_of(window: Window, column: Column) -> Ends | None:
+    """The window's ends as integers, None for types that are not made of signed integers."""
+    kind = column.type
+    if pa.types.is_signed_integer(kind) or pa.types.is_date32(kind) or pa.types.is_timestamp(kind):
+        bits = kind if pa.types.is_integer(kind) else pa.int32() if pa.types.is_date32(kind) else pa.int64()
+        low, high = (
+            None if end is None else int(cursor_array(end, column).view(bits)[0].as_py())
+            for end in (window.low, window.high)
+        )
+        return Ends(column.name, kind, low, high, window.nulls)
+    return None
 
 
 def at_least(values: pa.Array, low: pa.Array) -> pa.Array:

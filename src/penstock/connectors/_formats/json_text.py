@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -35,36 +36,36 @@ def to_json(array: pa.Array, dialect: Dialect = ISO) -> pa.Array:
     if pa.types.is_nested(kind):
         return _list(array, "list", dialect)
     text = to_text(array, dialect=dialect)
-    if _is_bare(kind):
+    if is_bare(kind):
         return text
-    return quoted(text)
+    return pc.binary_join_element_wise('"', escaped(text), '"', "")
 
 
-def _is_bare(kind: pa.DataType) -> bool:
-    """Whether values stand without quotes."""
+def is_bare(kind: pa.DataType) -> bool:
+    """Whether values that are no lists or structs stand without quotes."""
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
-        return _is_bare(kind.value_type)
+        return is_bare(kind.value_type)
     return bool(
         pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
         or pa.types.is_boolean(kind) or pa.types.is_null(kind)
     )  # fmt: skip
 
 
-def quoted(text: pa.Array) -> pa.Array:
-    """Strings as JSON strings."""
+def escaped(text: pa.Array) -> pa.Array:
+    """Strings as the inside of JSON strings."""
     text = text if pa.types.is_string(text.type) else text.cast(pa.string())
-    if pc.any(pc.match_substring_regex(text, _SPECIAL)).as_py():
+    if pl.Series(text, dtype=pl.String).str.contains(_SPECIAL).any():
         text = pc.replace_substring(pc.replace_substring(text, "\\", "\\\\"), '"', '\\"')
-        if pc.any(pc.match_substring_regex(text, _CONTROLS)).as_py():
+        if pl.Series(text).str.contains(_CONTROLS).any():
             for code in range(32):
                 text = pc.replace_substring(text, chr(code), json.dumps(chr(code))[1:-1])
-    return pc.binary_join_element_wise('"', text, '"', "")
+    return text
 
 
 def _struct(array: pa.Array, dialect: Dialect) -> pa.Array:
     parts: list[object] = ["{"]
     for index, (field, values) in enumerate(zip(array.type, array.flatten(), strict=True)):
-        parts += [f"{', ' if index else ''}{json.dumps(field.name, ensure_ascii=False)}: ", _filled(values, dialect)]
+        parts += [f"{',' if index else ''}{json.dumps(field.name, ensure_ascii=False)}:", _filled(values, dialect)]
     text = (
         pc.binary_join_element_wise(*parts, "}", "") if len(parts) > 1 else pa.array(["{}"] * len(array), pa.string())
     )
@@ -82,7 +83,7 @@ def _list(array: pa.Array, way: str, dialect: Dialect) -> pa.Array:
     lengths = pc.fill_null(pc.list_value_length(plain), 0)
     ends = pc.cumulative_sum(lengths.cast(pa.int64()))
     offsets = pa.concat_arrays([pa.array([0], pa.int64()), ends]).cast(pa.int32())
-    joined = pc.binary_join(pa.ListArray.from_arrays(offsets, elements), ", ")
+    joined = pc.binary_join(pa.ListArray.from_arrays(offsets, elements), ",")
     return pc.if_else(array.is_valid(), pc.binary_join_element_wise("[", joined, "]", ""), pa.scalar(None, pa.string()))
 
 

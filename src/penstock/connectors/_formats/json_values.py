@@ -8,7 +8,7 @@ import pyarrow.json as pj
 
 from penstock.connectors._formats.parse import misfits, parse
 from penstock.connectors._formats.settings import Dialect
-from penstock.connectors._formats.texts import is_text
+from penstock.connectors._formats.texts import is_text, text_bytes
 from penstock.core.errors import NotSupported
 from penstock.core.schema import Column
 
@@ -125,14 +125,6 @@ def _cells(texts: pa.Array, kind: pa.DataType, dialect: Dialect) -> pa.Array:
     if bad is None:
         return values
     return pc.if_else(bad, pa.scalar(None, kind), values)
-
-
-def text_bytes(lines: pa.Array) -> pa.Buffer:
-    """The bytes of a string array's values one after the other, without copying."""
-    _, offsets, data = lines.buffers()
-    ends = memoryview(offsets).cast("i")
-    start, stop = ends[lines.offset], ends[lines.offset + len(lines)]
-    return data.slice(start, stop - start) if data is not None else pa.py_buffer(b"")
 
 
 def read_block(data: pa.Buffer, schema: pa.Schema) -> pa.RecordBatch:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from penstock.connectors._formats.batches import cut
-from penstock.connectors._formats.json_text import quoted, to_json
-from penstock.connectors._formats.json_values import from_json, json_type, read_block, text_bytes
+from penstock.connectors._formats.json_text import escaped, is_bare, to_json
+from penstock.connectors._formats.json_values import from_json, json_type, read_block
 from penstock.connectors._formats.ndjson_infer import inferred
 from penstock.connectors._formats.port import Blob, Encoder, Refused, Request, Sink, Span
 from penstock.connectors._formats.ranges import line_number, line_spans
 from penstock.connectors._formats.settings import FormatSettings
 from penstock.connectors._formats.streams import Encoded, TextInput, is_cuttable
 from penstock.connectors._formats.suffixes import compression_of
-from penstock.connectors._formats.texts import to_text
+from penstock.connectors._formats.texts import text_bytes, to_text
 from penstock.connectors._formats.textual import text_choice
 from penstock.core.errors import DataError
 from penstock.core.load import BatchSize
@@ -185,18 +186,29 @@ class _NdjsonEncoder:
 
     def _lines(self, batch: pa.RecordBatch) -> pa.Array:
         parts: list[object] = []
-        for index, (values, column) in enumerate(zip(batch.columns, self._columns, strict=True)):
-            key = json.dumps(column.name, ensure_ascii=False)
-            parts += [f"{', ' if index else '{'}{key}: ", self._values(values, column)]
-        return pc.binary_join_element_wise(*parts, "}\n", "")
+        behind = "{"
+        for values, column in zip(batch.columns, self._columns, strict=True):
+            key = f"{behind}{json.dumps(column.name, ensure_ascii=False)}:"
+            try:
+                text, mark = self._texts(values, column)
+            except DataError as error:
+                raise DataError(f"column {column.name!r}: {error.what}", error.hint) from error
+            parts += [key + mark, text]
+            behind = f"{mark},"
+        return pc.binary_join_element_wise(*parts, f"{behind[:-1]}}}\n", "")
 
-    def _values(self, values: pa.Array, column: Column) -> pa.Array:
-        try:
-            if column.logical == "uuid" and pa.types.is_fixed_size_binary(values.type):
-                return pc.fill_null(quoted(to_text(values, "uuid")), "null")
-            return pc.fill_null(to_json(values, self._dialect), "null")
-        except DataError as error:
-            raise DataError(f"column {column.name!r}: {error.what}", error.hint) from error
+    def _texts(self, values: pa.Array, column: Column) -> tuple[pa.Array, str]:
+        """The values' texts and the quote that stands around all of them, which is cheaper than around each."""
+        if pa.types.is_nested(_storage(values.type)) or is_bare(values.type):
+            return pc.fill_null(to_json(values, self._dialect), "null"), ""
+        text = escaped(to_text(values, column.logical, replace(self._dialect, decimal_comma=False)))
+        if not text.null_count:
+            return text, '"'
+        return pc.fill_null(pc.binary_join_element_wise('"', text, '"', ""), "null"), ""
+
+
+def _storage(kind: pa.DataType) -> pa.DataType:
+    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
 
 
 ndjson = _Ndjson()

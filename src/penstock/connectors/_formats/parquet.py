@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from penstock.connectors._formats.batches import RowGroups, cut
 from penstock.connectors._formats.carriers import any_type, column_of, converted, stored_field
 from penstock.connectors._formats.interval import interval_from_text, interval_to_text
-from penstock.connectors._formats.port import Blob, Encoder, Request, Sink, Span
+from penstock.connectors._formats.port import Blob, Encoder, Ends, Request, Sink, Span
 from penstock.connectors._formats.settings import FormatSettings
 from penstock.connectors._formats.sinkfile import SinkFile
 from penstock.core.errors import DataError, NotSupported
@@ -65,9 +65,11 @@ class _Parquet:
         with closing(_opened(blob)) as file:
             wanted = {column.name for column in request.columns}
             columns = [column for column in _file_columns(file, blob) if column.name in wanted]
-            groups = range(file.metadata.num_row_groups)
+            groups: Sequence[int] = range(file.metadata.num_row_groups)
             if request.span:
                 groups = groups[request.span.start : request.span.stop]
+            if request.ends:
+                groups = _within(file, groups, request.ends)
             schema = pa.schema([column.to_field() for column in columns])
             for batch in _batches(file, blob, [c.name for c in columns], list(groups), request.batch):
                 arrays = [_restored(batch.column(column.name), column, blob) for column in columns]
@@ -112,6 +114,25 @@ def _batches(file: Any, blob: Blob, names: list[str], groups: list[int], size: B
         yield from file.iter_batches(batch_size=rows, row_groups=groups, columns=names)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{blob.name} cannot be read: {error}", "the file is damaged; write it again") from error
+
+
+def _within(file: Any, groups: Sequence[int], ends: Ends) -> Sequence[int]:
+    """The row groups that may hold rows within the ends, by their statistics."""
+    names = [field.name for field in file.schema_arrow]
+    at = [file.metadata.schema.column(i).path for i in range(file.metadata.num_columns)]
+    if ends.column not in names or at.count(ends.column) != 1 or file.schema_arrow.field(ends.column).type != ends.kind:
+        return groups
+    index = at.index(ends.column)
+    return [number for number in groups if _may_hold(file.metadata.row_group(number).column(index).statistics, ends)]
+
+
+def _may_hold(statistics: Any, ends: Ends) -> bool:
+    if statistics is None or not statistics.has_min_max or not statistics.has_null_count:
+        return True
+    if ends.nulls and statistics.null_count:
+        return True
+    low, high = statistics.min_raw, statistics.max_raw
+    return not ((ends.low is not None and high < ends.low) or (ends.high is not None and low > ends.high))
 
 
 def _is_foreign(carrier: pa.DataType) -> bool:

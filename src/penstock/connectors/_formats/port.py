@@ -79,6 +79,18 @@ class Refusals(Protocol):
 
 
 @dataclass(frozen=True)
+class Ends:
+    """Ends of a wanted range of a column, both included, as the integers that its type (`kind`) is made of; None is open.
+    `nulls` says whether rows without a value are wanted too. A format may leave out what lies outside for certain."""
+
+    column: str
+    kind: pa.DataType
+    low: int | None
+    high: int | None
+    nulls: bool
+
+
+@dataclass(frozen=True)
 class Request:
     """What is wanted from one file: a span (None is all), columns by name with their carriers, the batch size.
 
@@ -91,6 +103,7 @@ class Request:
     refusals: Refusals
     batch: BatchSize = BatchSize()
     span: Span | None = None
+    ends: Ends | None = None
 
 
 class Format(Protocol):

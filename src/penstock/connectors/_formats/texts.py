@@ -75,6 +75,14 @@ def _scalar_text(array: pa.Array, logical: str, dialect: Dialect) -> pa.Array:
     return _binary_text(array, dialect)
 
 
+def text_bytes(texts: pa.Array) -> pa.Buffer:
+    """The bytes of a string array's values one after the other, without copying."""
+    _, offsets, data = texts.buffers()
+    ends = memoryview(offsets).cast("i")
+    start, stop = ends[texts.offset], ends[texts.offset + len(texts)]
+    return data.slice(start, stop - start) if data is not None else pa.py_buffer(b"")
+
+
 def is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
@@ -85,7 +93,8 @@ def _comma(text: pa.Array, dialect: Dialect) -> pa.Array:
 
 def _float_text(array: pa.Array) -> pa.Array:
     """The shortest text that reads back as the same number; NaN, Infinity and -Infinity by name."""
-    text = (array.cast(pa.float32()) if pa.types.is_float16(array.type) else array).cast(pa.string())
+    array = array.cast(pa.float32()) if pa.types.is_float16(array.type) else array
+    text = array.cast(pa.string())
     odd = pc.invert(pc.is_finite(array))
     if not pc.any(odd).as_py():
         return text
@@ -99,6 +108,10 @@ def decimal_text(array: pa.Array) -> pa.Array:
     if pa.types.is_decimal32(kind) or pa.types.is_decimal64(kind):
         array = array.cast(pa.decimal128(kind.precision, kind.scale))
     scale = kind.scale
+    # Arrow's own text is faster, but goes over to exponents for small values.
+    text = array.cast(pa.string())
+    if scale > 0 and b"E" not in bytes(text_bytes(text)):
+        return text
     whole = array.view(_unscaled(array.type))
     digits = whole.cast(pa.string())
     if scale <= 0:
@@ -147,7 +160,7 @@ def _timestamp_text(array: pa.Array, dialect: Dialect) -> pa.Array:
     zone = "Z" if zoned else ""
     if not plain:
         return _arrow(timestamp_texts(pl.Series(number), unit, zone, TIMESTAMP_INFINITY))
-    text = pc.replace_substring(number.view(pa.timestamp(unit)).cast(pa.string()), " ", "T", max_replacements=1)
+    text = pc.binary_replace_slice(number.view(pa.timestamp(unit)).cast(pa.string()), 10, 11, "T")
     return pc.binary_join_element_wise(text, zone, "") if zoned else text
 
 

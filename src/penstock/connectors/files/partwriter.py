@@ -13,7 +13,7 @@ from penstock.connectors.files.manifest import DataFile, Manifest
 from penstock.connectors.files.naming import part_name
 from penstock.connectors.files.outfile import OutFile
 from penstock.connectors.files.partition import partition_folder, split
-from penstock.connectors.files.staging import Mark, Staging
+from penstock.connectors.files.staging import STAGED, Mark, Staging
 from penstock.core.errors import DataError
 
 _MOST_PARTITIONS = 2_000
@@ -71,6 +71,6 @@ class PartWriter:
                     f"{', '.join(self._plan.partition_by)}",
                     "partition by columns with fewer values",
                 )
-            path = os.path.join(self._staging.parts, *self._path(values).split("/"))
+            path = os.path.join(self._staging.parts, *f"{self._path(values)}{STAGED}".split("/"))
             self._open[values] = OutFile(path, self._columns, self._plan.settings)
         return self._open[values]

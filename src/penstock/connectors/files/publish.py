@@ -42,7 +42,7 @@ def publish(target: Target, load: Load, expected: Expected, check_stop: Callable
     stage.prepared(staging, load)
     ledger = stage.marks(staging)
     _check_counts(target, ledger, expected)
-    stage.check_files(staging, ledger, lambda path: format_named(target.settings.format).rows(PlainFile(path)))
+    stage.check_files(staging, ledger, lambda path: format_named(target.settings.format).rows(PlainFile(path, path)))
     # What a crash left of an earlier try; the parts are still there, so it is built anew.
     stage.remove_tree(staging.version)
     version = _new_version(target, staging, ledger, check_stop)
@@ -93,7 +93,7 @@ def _old_files(target: Target, check_stop: Callable[[], None]) -> tuple[VersionF
         partition = tuple(value for _, value in file.partition)
         taken = DataFile(path, 0, file.size_bytes, "", partition)
         held = VersionFile(os.path.join(folder, *path.split("/")), taken, target.foreign_settings)
-        rows = format_named(held.settings.format).rows(PlainFile(held.source))
+        rows = format_named(held.settings.format).rows(PlainFile(held.source, path))
         if rows is None:
             rows = sum(batch.num_rows for batch in scan(target, held, (target.file_columns[0].name,), check_stop))
         found.append(replace(held, data=replace(taken, rows=rows)))
@@ -104,7 +104,7 @@ def _new_files(target: Target, staging: Staging, ledger: list[Mark]) -> tuple[Ve
     """The staged files under their names in the new version."""
     return tuple(
         VersionFile(
-            os.path.join(staging.parts, *file.path.split("/")),
+            os.path.join(staging.parts, *f"{file.path}{stage.STAGED}".split("/")),
             replace(file, path=_renamed(file.path, target.generation)),
             target.settings,
         )

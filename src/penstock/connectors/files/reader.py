@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -24,8 +24,17 @@ from penstock.connectors.files.stamp import FoundFile, LocalFile
 from penstock.connectors.files.stop import StopFlag
 from penstock.core.errors import NotSupported, SpecError
 from penstock.core.load import BatchSize, Chunk, CursorValue, Source, Window
-from penstock.core.names import TableName
 from penstock.core.schema import Column
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What one reading wants of each file. `bad_rows` is "error", "quarantine" or "count" (leave out, keep nothing)."""
+
+    columns: tuple[Column, ...]
+    filter: Filter
+    bad_rows: str
+    batch: BatchSize = BatchSize()
 
 
 class FilesReader:
@@ -45,7 +54,8 @@ class FilesReader:
             piece = self._piece(source, chunk)
             names = [column.name for column in source.columns]
             bad_rows = str(self._options.get("bad_rows", source.options))
-            for rows in self._filtered(source, piece, filter_of(source), source.columns, batch, bad_rows):
+            wanted = Wanted(source.columns, filter_of(source), bad_rows, batch)
+            for rows in self._filtered(source, piece, wanted):
                 yield from cut(rows.select(names), batch)
 
     def count(self, source: Source) -> int:
@@ -60,7 +70,7 @@ class FilesReader:
             aside = self._options.get("bad_rows", source.options) == "quarantine"
             columns = source.columns if aside else ()
             piece = self._whole(source, found)
-            batches = self._filtered(source, piece, wanted, columns, BatchSize(), "count" if aside else "error")
+            batches = self._filtered(source, piece, Wanted(columns, wanted, "count" if aside else "error"))
             return sum(rows.num_rows for rows in batches)
 
     def high(self, source: Source) -> CursorValue | None:
@@ -92,7 +102,7 @@ class FilesReader:
         every = replace(source, window=Window(column.name, nulls=True))
         bad_rows = "count" if self._options.get("bad_rows", source.options) == "quarantine" else "error"
         piece = self._whole(every, self._found(every))
-        return self._filtered(every, piece, filter_of(every), (column,), BatchSize(), bad_rows)
+        return self._filtered(every, piece, Wanted((column,), filter_of(every), bad_rows))
 
     def _found(self, source: Source) -> FileSet:
         if source.table is None:
@@ -119,40 +129,39 @@ class FilesReader:
             return found.listed[file.path].rows
         return format_named(file.format).rows(LocalFile(self._options.root, file))
 
-    def _filtered(
-        self, source: Source, piece: Piece, wanted: Filter, columns: tuple[Column, ...], batch: BatchSize, bad_rows: str
-    ) -> Iterator[pa.RecordBatch]:
-        """Batches with `columns` and those that the filter needs, only the wanted rows."""
+    def _filtered(self, source: Source, piece: Piece, wanted: Wanted) -> Iterator[pa.RecordBatch]:
+        """Batches with the wanted columns and those that the filter needs, only the wanted rows."""
+        keep = wanted.filter
         own = {column.name: column for column in (*piece.columns, *source.columns)}
-        missing = [name for name in wanted.columns if name not in own]
+        missing = [name for name in keep.columns if name not in own]
         if missing:
             raise SpecError(
                 f"where {source.where!r} names {missing[0]!r}, which is no column of {source}", "see its columns"
             )
-        needed = tuple(own[name] for name in dict.fromkeys((*(c.name for c in columns), *wanted.columns)))
+        needed = tuple(own[name] for name in dict.fromkeys((*(c.name for c in wanted.columns), *keep.columns)))
         for file in piece.files:
             blob = LocalFile(self._options.root, file, piece.is_planned)
-            with closing(self._file_batches(source.table, piece, blob, needed, batch, bad_rows)) as batches:
+            with closing(self._file_batches(source, piece, blob, replace(wanted, columns=needed))) as batches:
                 for rows in batches:
                     self._stop.check()
-                    kept = wanted.apply(rows)
+                    kept = keep.apply(rows)
                     if kept.num_rows:
                         yield kept
             blob.verify()
 
     def _file_batches(
-        self, table: TableName | None, piece: Piece, blob: LocalFile, needed: tuple[Column, ...], batch: BatchSize,
-        bad_rows: str,
-    ) -> Generator[pa.RecordBatch]:  # fmt: skip
+        self, source: Source, piece: Piece, blob: LocalFile, wanted: Wanted
+    ) -> Generator[pa.RecordBatch, None, None]:
         partition = dict(blob.found.partition)
-        inside = tuple(column for column in needed if column.name not in partition)
+        inside = tuple(column for column in wanted.columns if column.name not in partition)
         in_files = tuple(column for column in piece.columns if column.name not in partition)
-        assert table is not None
-        with refusals(self._options.root, table, blob.name, piece.span, bad_rows) as refused:
-            request = Request(inside, in_files, piece.settings, refused, batch, piece.span)
+        assert source.table is not None
+        ends = wanted.filter.ends(inside)
+        with refusals(self._options.root, source.table, blob.name, piece.span, wanted.bad_rows) as refused:
+            request = Request(inside, in_files, piece.settings, refused, wanted.batch, piece.span, ends)
             for rows in format_named(piece.settings.format).read(blob, request):
-                for column in needed:
+                for column in wanted.columns:
                     if column.name in partition:
                         values = constant(partition[column.name], column, rows.num_rows, blob.name)
                         rows = rows.append_column(column.to_field(), values)
-                yield fitted(rows, needed, f"file {blob.name}")
+                yield fitted(rows, wanted.columns, f"file {blob.name}")

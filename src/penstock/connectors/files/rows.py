@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -9,7 +10,8 @@ import polars.exceptions as plx
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from penstock.connectors._formats.cursor import in_window
+from penstock.connectors._formats.cursor import ends_of, in_window
+from penstock.connectors._formats.port import Ends
 from penstock.core.errors import NotSupported, SpecError
 from penstock.core.load import Source, Window
 from penstock.core.schema import Column
@@ -73,6 +75,14 @@ class Filter:
         """The columns it looks at."""
         cursor = (self.window.column,) if self.window else ()
         return tuple(dict.fromkeys((*(self.where.columns if self.where else ()), *cursor)))
+
+    def ends(self, columns: Sequence[Column]) -> Ends | None:
+        """The window's ends for formats that can leave out what lies outside."""
+        if self.window is None:
+            return None
+        name = self.window.column
+        column = next((column for column in columns if column.name == name), None)
+        return ends_of(self.window, column) if column else None
 
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         if self.window is not None:

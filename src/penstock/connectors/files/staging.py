@@ -15,6 +15,8 @@ from penstock.connectors.files.swap import sync_folder
 from penstock.core.errors import DataError, Missing
 from penstock.core.load import Load
 
+# Behind the names of staged files, so that other programs which look for `**/*.parquet` do not take them for data.
+STAGED = ".staged"
 _PLAN = "load.json"
 
 
@@ -43,7 +45,8 @@ class Staging:
 
 @dataclass(frozen=True)
 class Mark:
-    """The ledger's entry of one part; paths of its files are relative to `Staging.parts`."""
+    """The ledger's entry of one part; paths of its files are relative to `Staging.parts`,
+    without STAGED."""
 
     part: str
     files: tuple[DataFile, ...]
@@ -111,7 +114,7 @@ def check_files(staging: Staging, ledger: list[Mark], rows_of: Callable[[str], i
     """Whether each staged file is as its mark says: its size, and its rows where its own metadata tells them."""
     for mark in ledger:
         for file in mark.files:
-            path = os.path.join(staging.parts, *file.path.split("/"))
+            path = os.path.join(staging.parts, *f"{file.path}{STAGED}".split("/"))
             try:
                 size_bytes = os.stat(path).st_size
             except FileNotFoundError:

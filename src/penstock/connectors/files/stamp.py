@@ -79,13 +79,10 @@ class LocalFile:
 
 @dataclass(frozen=True)
 class PlainFile:
-    """A file of our own that nobody else touches (staging): a Blob without stamp."""
+    """A file of our own that nobody else touches (staging): a Blob without stamp. `name` is the one it has or will have in its table."""
 
     path: str
-
-    @property
-    def name(self) -> str:
-        return os.path.basename(self.path)
+    name: str
 
     @property
     def size_bytes(self) -> int:

@@ -16,7 +16,7 @@ from penstock.connectors.files.manifest import DataFile
 from penstock.connectors.files.outfile import OutFile
 from penstock.connectors.files.partition import constant
 from penstock.connectors.files.quarantine import Strict
-from penstock.connectors.files.staging import Staging
+from penstock.connectors.files.staging import STAGED, Staging
 from penstock.connectors.files.stamp import PlainFile
 from penstock.connectors.files.target import Target
 
@@ -61,7 +61,7 @@ def scan(
     partition = dict(zip(target.partition_by, file.data.partition, strict=bool(file.data.partition)))
     inside = tuple(column for column in wanted if column.name not in partition)
     request = Request(inside, target.file_columns, file.settings, Strict())
-    for batch in format_named(file.settings.format).read(PlainFile(file.source), request):
+    for batch in format_named(file.settings.format).read(PlainFile(file.source, file.data.path), request):
         check_stop()
         for column in wanted:
             if column.name in partition:
@@ -126,7 +126,7 @@ def _written(
     target: Target, staging: Staging, path: str, pieces: Sequence[Kept], partition: tuple[str | None, ...],
     check_stop: Callable[[], None],
 ) -> VersionFile:  # fmt: skip
-    source = os.path.join(staging.path, "rewritten", *path.split("/"))
+    source = os.path.join(staging.path, "rewritten", *f"{path}{STAGED}".split("/"))
     out = OutFile(source, target.file_columns, target.settings)
     try:
         for piece in pieces:
