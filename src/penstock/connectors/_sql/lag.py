@@ -18,6 +18,9 @@ _MICROS = {
     "d": 86_400 * 10**6, "day": 86_400 * 10**6, "week": 7 * 86_400 * 10**6,
 }  # fmt: skip
 
+# Meanings of text that does not sort like the values it stands for, so that it is no cursor.
+UNSORTED = frozenset({"numeric", "interval", "timetz", "json"})
+
 
 @dataclass(frozen=True)
 class Lag:

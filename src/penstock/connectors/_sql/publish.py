@@ -144,7 +144,7 @@ def keep_other_columns(sides: Sides, dialect: Dialect, others: Sequence[str], ke
     `others`. With delete_held it stands in for an UPDATE where that would trip over a unique index half way."""
     names = ", ".join([f"s.{name}" for name in sides.columns] + [f"t.{name}" for name in others])
     return Step(
-        f"CREATE TABLE {kept} AS SELECT {names} FROM {sides.target} AS t"
+        f"CREATE TEMPORARY TABLE {kept} AS SELECT {names} FROM {sides.target} AS t"
         f" JOIN {sides.staging} AS s ON {_alike(sides, dialect)}"
     )
 

@@ -102,7 +102,9 @@ class DuckdbCatalog:
         All columns may be NULL. Raises SpecError where two columns have one name."""
         with self._session.call("cannot describe the query"), self._session.cursor() as cursor:
             relation = cursor.sql(f"SELECT * FROM {subquery(query)}")
-            names, kinds = list(relation.columns), list(relation.types)
+            kinds = list(relation.types)
+            # Within a subquery DuckDB renames what is there twice; that it is one shows that the text is a query.
+            names = list(cursor.sql(query).columns)
             given = [column.lower() for column in names]
             double = next((name for name in names if given.count(name.lower()) > 1), None)
             if double is not None:

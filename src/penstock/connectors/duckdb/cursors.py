@@ -6,6 +6,9 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, localcontext
 
 from duckdb.sqltypes import DuckDBPyType
 
+from penstock.connectors._sql.lag import UNSORTED
+from penstock.core.errors import SpecError
+
 _INTEGERS = {
     "tinyint": -(2**7), "smallint": -(2**15), "integer": -(2**31), "bigint": -(2**63), "hugeint": -(2**127),
     "utinyint": 0, "usmallint": 0, "uinteger": 0, "ubigint": 0, "uhugeint": 0,
@@ -20,6 +23,15 @@ _STEPS = {
     "timestamp with time zone": 1,
     "timestamp_ns": 1,
 }
+
+
+def check_order(name: str, kind: str, logical: str) -> None:
+    """Raises SpecError for a column of text whose order is not that of the values it stands for."""
+    if kind == "VARCHAR" and logical in UNSORTED:
+        raise SpecError(
+            f"column {name!r} holds {logical} as text, which does not sort like its values",
+            "use another cursor, or set types.numeric to decimal(p,s)",
+        )
 
 
 def is_number(kind: DuckDBPyType) -> bool:

@@ -26,7 +26,7 @@ from penstock.core.load import Load, Mode
 from penstock.core.names import quote
 
 _DIALECT = Dialect()
-_KEPT = "temp._penstock_kept"
+_KEPT = "_penstock_kept"
 # Modes that bring one row a key, so that a new table may get the key as its primary key.
 ONE_A_KEY = frozenset({Mode.UPSERT, Mode.INSERT_ONLY})
 _UNIQUE_KEY = frozenset({*ONE_A_KEY, Mode.REPLACE})

@@ -18,7 +18,7 @@ from penstock.connectors.duckdb.catalog import Place, place_of, place_text, subq
 from penstock.connectors.duckdb.session import DuckdbSession, ask
 from penstock.connectors.duckdb.text import bound
 from penstock.connectors.duckdb.types import carried, is_text
-from penstock.core.errors import DataError, Missing, SpecError
+from penstock.core.errors import DataError, Missing, SourceChanged, SpecError
 from penstock.core.load import BatchSize, Chunk, CursorValue, Source
 from penstock.core.names import quote
 from penstock.core.schema import Column, arrow_schema
@@ -161,10 +161,10 @@ def _check_unmoved(cursor: duckdb.DuckDBPyConnection, source: Source, place: Pla
     now = _state(cursor, place)
     added = now["last"] - bounds["last"]
     if added < 0 or now["rows"] - bounds["rows"] != added:
-        raise DataError(
+        raise SourceChanged(
             f"{source} changed since it was split: it had {bounds['rows']} rows up to row id {bounds['last']}, now"
             f" {now['rows']} up to {now['last']}",
-            "run again with --fresh, while nothing else changes the table",
+            "start this table again (--fresh), while nothing else deletes from it",
         )
 
 
@@ -199,7 +199,11 @@ def _window_kind(cursor: duckdb.DuckDBPyConnection, source: Source) -> tuple[str
     """The quoted name and the type of the window's column."""
     if source.window is None:
         raise SpecError(f"{source} has no cursor window", "name a cursor column")
-    return quote(source.window.column), _kind_of(_kinds(cursor, source), source, source.window.column)
+    name = source.window.column
+    column = next((each for each in source.columns if each.name == name), None)
+    kind = _kind_of(_kinds(cursor, source), source, name)
+    cursors.check_order(name, str(kind), column.logical if column is not None else "")
+    return quote(name), kind
 
 
 def _kind_of(kinds: Mapping[str, DuckDBPyType], source: Source, name: str) -> DuckDBPyType:

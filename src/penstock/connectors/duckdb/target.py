@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import duckdb
-
 from penstock.connectors._sql.publish import Step
 from penstock.connectors.duckdb import memory
 from penstock.connectors.duckdb.catalog import HeldColumn, Place, columns_of, keys_of, place_of, place_text
+from penstock.connectors.duckdb.cursors import check_order
 from penstock.connectors.duckdb.incoming import Placed, exact_integers
 from penstock.connectors.duckdb.instance import literal
 from penstock.connectors.duckdb.session import ask
@@ -134,10 +134,21 @@ def check_load(load: Load) -> None:
 def fit(load: Load, target: Target | None) -> Shape:
     """Raises SchemaChanged where target and load do not fit and the policy forbids to adapt, SpecError, NotSupported."""
     check_load(load)
-    if target is None:
-        choices = [_choice(load, column) for column in load.columns]
-        columns = [_placed(choice, choice.column.name, choice.native) for choice in choices]
-        return Shape(tuple(columns), tuple(choices))
+    shape = _fit_new(load) if target is None else _fit_held(load, target)
+    placed = next((each for each in shape.columns if each.source == load.cursor), None)
+    if placed is not None:
+        logical = next(column.logical for column in load.columns if column.name == load.cursor)
+        check_order(load.cursor, placed.type, logical)
+    return shape
+
+
+def _fit_new(load: Load) -> Shape:
+    choices = [_choice(load, column) for column in load.columns]
+    columns = [_placed(choice, choice.column.name, choice.native) for choice in choices]
+    return Shape(tuple(columns), tuple(choices))
+
+
+def _fit_held(load: Load, target: Target) -> Shape:
     held = {column.name.lower(): column for column in target.columns}
     fitted = [_fit_column(load, target, column, held.get(column.name.lower())) for column in load.columns]
     loaded = {column.name.lower() for column in load.columns}

@@ -9,7 +9,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, localcontext
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from penstock.connectors._sql.lag import duration, number
+from penstock.connectors._sql.lag import UNSORTED, duration, number
 from penstock.connectors.sqlite.forms import TEXT, is_text, storage_of
 from penstock.connectors.sqlite.texts import from_text, to_text
 from penstock.core.errors import DataError, SpecError
@@ -32,7 +32,7 @@ class Order:
 
 def order_of(name: str, kind: pa.DataType, logical: str, is_stored_as_text: bool) -> Order:
     """How the column with the quoted `name` sorts. Raises SpecError for text whose order is not that of its values."""
-    if is_text(kind) and logical in ("numeric", "interval", "timetz", "json"):
+    if is_text(kind) and logical in UNSORTED:
         raise SpecError(
             f"column {name} holds {logical} as text, which does not sort like its values",
             "use another cursor, or set types.numeric to decimal(p,s)",

@@ -28,7 +28,7 @@ from penstock.core.load import Load, Mode
 from penstock.core.names import quote
 
 _DIALECT = Dialect(same="{0} IS {1}")
-_KEPT = "temp._penstock_kept"
+_KEPT = "_penstock_kept"
 ONE_A_KEY = frozenset({Mode.UPSERT, Mode.INSERT_ONLY})
 _UNIQUE_KEY = frozenset({*ONE_A_KEY, Mode.REPLACE})
 

@@ -107,9 +107,10 @@ def _convert(array: pa.Array, leaf: Leaf, kind: pa.DataType | None = None) -> pa
     """`array` with its leaves converted; with `kind`, the containers become those of `kind`."""
     source = array.type
     if pa.types.is_map(source):
-        entries = pa.StructArray.from_arrays([array.keys, array.items], names=["key", "value"])
-        lists = pa.ListArray.from_arrays(array.offsets, entries)
-        return _masked(_convert(lists, leaf), array)
+        dense = pa.concat_arrays([array])
+        entries = pa.StructArray.from_arrays([dense.keys, dense.items], names=["key", "value"])
+        lists = pa.ListArray.from_arrays(dense.offsets, entries, mask=dense.is_null())
+        return _convert(lists, leaf)
     if pa.types.is_fixed_size_list(source):
         return _convert(array.cast(pa.list_(source.value_type)), leaf)
     if pa.types.is_list(source) or pa.types.is_large_list(source):
@@ -131,18 +132,12 @@ def _convert_list(array: pa.Array, leaf: Leaf, kind: pa.DataType | None) -> pa.A
         inner_kind = pa.struct([("key", kind.key_type), ("value", kind.item_type)]) if is_map else kind.value_type
     inner = _convert(dense.values, leaf, inner_kind)
     offsets = dense.offsets.cast(pa.int32())
+    empty = dense.is_null()
     if kind is not None and pa.types.is_map(kind):
-        made = pa.MapArray.from_arrays(offsets, inner.field(0), inner.field(1))
+        made = pa.MapArray.from_arrays(offsets, inner.field(0), inner.field(1), mask=empty)
     else:
-        made = pa.ListArray.from_arrays(offsets, inner)
-    masked = _masked(made, array)
-    return masked if kind is None else masked.cast(kind)
-
-
-def _masked(made: pa.Array, array: pa.Array) -> pa.Array:
-    if not array.null_count:
-        return made
-    return pc.if_else(array.is_valid(), made, pa.scalar(None, made.type))
+        made = pa.ListArray.from_arrays(offsets, inner, mask=empty)
+    return made if kind is None else made.cast(kind)
 
 
 def _leaf_to_plain(name: str) -> Leaf:

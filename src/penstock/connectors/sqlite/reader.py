@@ -17,7 +17,7 @@ from penstock.connectors.sqlite.database import Connection
 from penstock.connectors.sqlite.forms import ARROW, BLOB, INTEGER, REAL, TEXT, from_stored, is_text, storage_of
 from penstock.connectors.sqlite.probe import EXACT_INTEGERS, affinity, is_decimal
 from penstock.connectors.sqlite.session import SqliteSession
-from penstock.core.errors import DataError, Missing, SpecError
+from penstock.core.errors import DataError, Missing, SourceChanged, SpecError
 from penstock.core.load import BatchSize, Chunk, CursorValue, Source
 from penstock.core.names import quote
 from penstock.core.schema import Column, Fidelity, arrow_schema
@@ -70,7 +70,9 @@ class SqliteReader:
             if rows <= step:
                 return [Chunk(0, {}, rows, round(rows * width))]
             starts = _starts(connection, read, (rows, low, high), step)
-            return list(_chunks(starts, rows, width))
+            # VACUUM gives new row ids, without gaps, to a table where they have no name of their own.
+            facts = {"row_bytes": round(width), **({} if read.held.alias else {"last": high})}
+            return list(_chunks(starts, rows, width, facts))
 
     def _row_bytes(self, read: _Read, low: int, high: int) -> float:
         """Bytes of an Arrow row on average, from rows at the start, in the middle and at the end."""
@@ -89,6 +91,7 @@ class SqliteReader:
         with self._session.call(doing):
             connection = self._session.reading
             read = _open(connection, source)
+            _check_unmoved(read, chunk.bounds)
             sql, values = _select(read, chunk.bounds)
             rows = fetch_rows(arrow_schema(source.columns), chunk.bounds, batch)
             try:
@@ -190,13 +193,25 @@ def _starts(connection: Connection, read: _Read, span: tuple[int, int, int], ste
     return [int(row[0]) for row in found]
 
 
-def _chunks(starts: list[int], rows: int, width: float) -> Iterator[Chunk]:
+def _chunks(starts: list[int], rows: int, width: float, facts: Mapping[str, Any]) -> Iterator[Chunk]:
     share = rows / (len(starts) + 1)
     for ordinal, (low, high) in enumerate(zip([None, *starts], [*starts, None], strict=True)):
-        bounds: dict[str, Any] = {"row_bytes": round(width)}
+        bounds = dict(facts)
         bounds |= {"from": low} if low is not None else {}
         bounds |= {"to": high} if high is not None else {}
         yield Chunk(ordinal, bounds, round(share), round(share * width))
+
+
+def _check_unmoved(read: _Read, bounds: Mapping[str, Any]) -> None:
+    if "last" not in bounds:
+        return
+    last = read.connection.ask(f"SELECT max({read.held.rowid}) FROM {read.relation}")[0][0]
+    if last is None or last < bounds["last"]:
+        raise SourceChanged(
+            f"{read.source} was split with row ids up to {bounds['last']}, and now they end at {last or 0}: its last rows"
+            " were deleted, or VACUUM numbered all rows anew",
+            "start this table again (--fresh)",
+        )
 
 
 # ---- SQL

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import pyarrow as pa
 
@@ -95,8 +94,7 @@ class SqliteWriter:
             if found is not None:
                 return found
             stored = _stored(batches, load, self._carriers(load, name))
-            ahead = _read_ahead(stored)
-            self._session.stop_if_cancelled(doing)
+            ahead = self._read_ahead(stored, doing)
             with self._session.transaction(doing) as connection:
                 found = ledger.marked(load, part)
                 if found is not None:
@@ -104,6 +102,17 @@ class SqliteWriter:
                 written = self._insert(connection, name, load, _chained(ahead, stored))
                 ledger.mark(load, name, part, written)
                 return written
+
+    def _read_ahead(self, stored: Iterator[tuple[pa.RecordBatch, int]], doing: str) -> list[tuple[pa.RecordBatch, int]]:
+        ahead: list[tuple[pa.RecordBatch, int]] = []
+        size_bytes = 0
+        for batch, given_bytes in stored:
+            self._session.stop_if_cancelled(doing)
+            ahead.append((batch, given_bytes))
+            size_bytes += batch.nbytes
+            if size_bytes >= _AHEAD_BYTES:
+                break
+        return ahead
 
     def _insert(
         self, connection: Connection, name: str, load: Load, batches: Iterator[tuple[pa.RecordBatch, int]]
@@ -300,18 +309,6 @@ def _stored(
         ]
         names = [f"c{number}" for number in range(len(arrays))]
         yield pa.RecordBatch.from_arrays(arrays, names=names), batch.nbytes
-
-
-def _read_ahead(stored: Iterator[tuple[pa.RecordBatch, int]]) -> list[tuple[pa.RecordBatch, int]]:
-    ahead: list[tuple[pa.RecordBatch, int]] = []
-    size_bytes = 0
-    while size_bytes < _AHEAD_BYTES:
-        following: Any = next(stored, None)
-        if following is None:
-            break
-        ahead.append(following)
-        size_bytes += following[0].nbytes
-    return ahead
 
 
 def _chained(
