@@ -186,7 +186,7 @@ ODD = [
     "Ünïcode 💧",
     "UPPER",
     "select",
-    "a" * 60,
+    "a" * 50,
     "semi;colon--",
     "back\\slash",
     "per%cent",

@@ -114,6 +114,9 @@ def differences(before: tuple, after: tuple) -> list[str]:
 def test_there_and_back_again_is_equal_value_by_value(between, postgres_server, tmp_path):
     source, target = (postgres_server.dsn(postgres_server.create_database()) for _ in range(2))
     make(source)
+    with psycopg.connect(source) as connection:
+        if between == "sqlite":  # which has no NaN, and says so
+            connection.execute("UPDATE every_type SET f4 = 1.5 WHERE f4 = 'NaN'")
     with psycopg.connect(target) as connection:
         connection.execute(PREPARE.partition("CREATE TABLE")[0])
     url, there = _between(between, tmp_path)
