@@ -279,7 +279,6 @@ def test_command_line_and_api_tell_the_same(project: Project) -> None:
         ("status", run_id): penstock.report(project, run_id),
         ("report",): penstock.report(project),
         ("failed", "list"): penstock.failed_items(project),
-        ("connectors",): [one for one in penstock.list_connectors() if one.name != "memory"],
     }
 
     for args, expected in answers.items():
@@ -288,3 +287,27 @@ def test_command_line_and_api_tell_the_same(project: Project) -> None:
             cwd=project.root, env={"PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True, check=True,
         )  # fmt: skip
         assert json.loads(done.stdout) == json.loads(json.dumps(to_json(expected))), args
+
+
+def test_connectors_are_listed_with_their_abilities_and_options(tables: Store) -> None:
+    found = {one.name: one for one in penstock.list_connectors()}
+
+    assert {"duckdb", "files", "memory", "postgres", "sqlite"} <= set(found)
+    assert found["postgres"].schemes == ("postgresql", "postgres")
+    assert "upsert" in found["duckdb"].abilities
+    assert found["files"].origin == "built in"
+    assert "format" in {option.name for option in found["files"].options}
+
+
+def test_a_connector_that_cannot_be_loaded_is_listed_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "BUILT_IN", {"nothing": ("a_module_that_is_not_there", "nothing")})
+    monkeypatch.setattr(registry, "outside", dict)
+    registry.connector.cache_clear()
+
+    (found,) = penstock.list_connectors()
+
+    assert found.error is not None
+    assert str(found.error) == (
+        "connector 'nothing' needs the package 'a_module_that_is_not_there', which is not installed; "
+        "install it with: pip install 'penstock[nothing]'"
+    )
