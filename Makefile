@@ -50,8 +50,14 @@ docs-serve: $(STAMPS)/docs ## write the reference anew and show the documentatio
 	$(BIN)/python docs/generate.py
 	$(BIN)/zensical serve
 
-bench: $(STAMPS)/test ## race against floors and peers; ends with a table
-	$(BIN)/python -m bench.races
+bench: $(STAMPS)/test $(STAMPS)/peers ## race against floors and peers; the table goes into the docs
+	$(BIN)/python -m bench.journal
+	$(BIN)/python -m bench.races --write-docs
+
+$(STAMPS)/peers: bench/peers.txt | $(BIN)/python
+	$(BIN)/python -m venv bench/.work/peers
+	bench/.work/peers/bin/python -m pip --disable-pip-version-check install --quiet --requirement bench/peers.txt
+	@mkdir -p $(STAMPS) && touch $@
 
 clean: ## remove what the other targets made, but for .venv
 	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .test-parts
