@@ -72,7 +72,24 @@ def config_page() -> str:
             parts += [f"### {form['title']}\n\n{_keys(form)}" for form in part["anyOf"] if form.get("properties")]
         elif part.get("properties"):
             parts.append(f"## {name}\n\n{_sentence(part)}{_keys(part)}")
-    return "\n".join(parts)
+    return "\n".join([*parts, _settings()])
+
+
+def _settings() -> str:
+    """Where each run setting may stand, from the table that reads them."""
+    from penstock.api.project_file.settings import SETTINGS
+    from penstock.cli.config import PROJECT_VARIABLE
+
+    intro = (
+        "## Variables and options\n\nA run setting may stand in five places. The command line wins over the environment, that"
+        " over the job, the job over `defaults`, and these over what is built in.\n"
+    )
+    rows = [[code(one.key), code(one.variable), code(one.option), one.help] for one in SETTINGS]
+    rows.append(["", code(PROJECT_VARIABLE), code("--project"), "the project file to use"])
+    rows.append(
+        ["", code("NO_COLOR"), code("--no-color"), "no colour and no moving output, whatever the variable holds"]
+    )
+    return f"{intro}\n{table(['key', 'variable', 'option', 'meaning'], rows)}"
 
 
 def _sentence(part: Mapping[str, Any]) -> str:

@@ -49,7 +49,7 @@ SETTINGS = (
     Setting("max_errors", "PENSTOCK_MAX_ERRORS", "--max-errors", "max_errors", units.max_errors,
             "how many items may fail before the run stops: a number, or a share of the planned items such as 5%"),
     Setting("timeout", "PENSTOCK_TIMEOUT", "--timeout", "timeout_s", units.positive_seconds,
-            "the longest time for a whole job; then it stops at once and can be continued"),
+            "the longest time for a whole job; then it stops, and can be continued"),
     Setting("item_timeout", "PENSTOCK_ITEM_TIMEOUT", "", "item_timeout_s", units.positive_seconds,
             "the longest time an item may go without progress before it is cancelled and tried again"),
 )  # fmt: skip
