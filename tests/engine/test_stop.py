@@ -200,6 +200,7 @@ def test_second_request_through_the_journal_stops_at_once(project: Project) -> N
     asking.join()
 
     assert (outcome.state, outcome.jobs[0].reason) == (State.STOPPED, "penstock stop")
+    assert [(note.kind, note.text) for note in project.report().notes] == [("stop", "stopped: penstock stop")]
 
 
 @pytest.mark.parametrize("whose", ["run", "job"])

@@ -150,6 +150,8 @@ class _Run:
                     self._outcomes.append(self._run_job(job, open_session, watch, deadline))
                     for text in _close(job):
                         self._note("close", text)
+            if self._stop.soft.is_set():
+                self._note("stop", f"stopped: {self._stop.reason}")
         finally:
             watch.close()
 

@@ -126,7 +126,8 @@ CREATE TABLE samples (
     PRIMARY KEY (job_run, at_ms)
 ) WITHOUT ROWID;
 
--- What is worth knowing afterwards: retry, throttle, snapshot, takeover, resume, abandoned, stop, defect.
+-- What is worth knowing afterwards. kind: workers, retry, recover, snapshot, takeover, resume, abandoned, stop, close,
+-- cancel.
 CREATE TABLE notes (
     id      INTEGER PRIMARY KEY,
     run     TEXT NOT NULL,
