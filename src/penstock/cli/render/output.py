@@ -66,9 +66,14 @@ class Output:
             sys.stderr.write(text + "\n")
             sys.stderr.flush()
 
-    def warn(self, text: str) -> None:
-        """One line that matters even if nothing failed."""
-        self.say(f"{self.error_paint('yellow', 'warning:')} {mask(text)}")
+    @property
+    def can_ask(self) -> bool:
+        """Whether there is a person to ask: a terminal at both ends, and output meant for people."""
+        return sys.stdin.isatty() and sys.stderr.isatty() and not (self.is_json or self.is_quiet)
+
+    def ask(self, question: str) -> bool:
+        """A question to the person at the terminal; anything but yes is no."""
+        return click.confirm(question, default=False, err=True)
 
     def failure(self, error: PenstockError) -> None:
         """An error that a user can do something about; with --json also as a document on stdout."""
