@@ -31,8 +31,10 @@ def run(folder: Path, *statements: str) -> list[tuple[Any, ...]]:
 
 
 FURNISHED = (
-    "CREATE TABLE t (id BIGINT PRIMARY KEY, code VARCHAR UNIQUE, rank BIGINT, tags VARCHAR[],"
-    " mine VARCHAR DEFAULT 'kept' CHECK (length(mine) < 20))",
+    (
+        "CREATE TABLE t (id BIGINT PRIMARY KEY, code VARCHAR UNIQUE, rank BIGINT, tags VARCHAR[],"
+        " mine VARCHAR DEFAULT 'kept' CHECK (length(mine) < 20))"
+    ),
     "CREATE INDEX by_rank ON t (rank)",
     "CREATE VIEW seen AS SELECT id, code, mine FROM t",
     "COMMENT ON TABLE t IS 'a table'",
