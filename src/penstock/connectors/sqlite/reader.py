@@ -14,7 +14,17 @@ from penstock.connectors._sql.sized import fetch_rows, sized
 from penstock.connectors.sqlite import cursors
 from penstock.connectors.sqlite.catalog import Held, HeldColumn, described, held_tables, local_name, subquery
 from penstock.connectors.sqlite.database import Connection
-from penstock.connectors.sqlite.forms import ARROW, BLOB, INTEGER, REAL, TEXT, from_stored, is_text, storage_of
+from penstock.connectors.sqlite.forms import (
+    ARROW,
+    BLOB,
+    INTEGER,
+    REAL,
+    TEXT,
+    from_stored,
+    is_text,
+    own_carrier,
+    storage_of,
+)
 from penstock.connectors.sqlite.probe import EXACT_INTEGERS, affinity, is_decimal
 from penstock.connectors.sqlite.session import SqliteSession
 from penstock.core.errors import DataError, Missing, SourceChanged, SpecError
@@ -327,12 +337,12 @@ def _check_utf8(array: pa.Array, name: str, source: Source) -> None:
 
 
 def _not_as_described(read: _Read) -> DataError:
-    """The error for a value of another storage class than described, with the columns and what they hold now."""
-    now = {column.name: column for column in described(read.connection, read.relation, _unknown(read.held))}
+    """The error for a value of another kind than described, with the columns and what they hold now."""
+    now = {column.name: column for column in described(read.connection, read.relation, _forgotten(read.held))}
     others = [
         f"{column.name!r} ({now[column.name].note or f'now {now[column.name].type}'}, described as {column.type})"
         for column in read.source.columns
-        if column.name in now and storage_of(now[column.name].type) != storage_of(column.type)
+        if column.name in now and _differs(now[column.name], column)
     ]
     return DataError(
         f"{read.source} holds values of other kinds than described: {', '.join(others) or 'they changed meanwhile'}",
@@ -340,7 +350,17 @@ def _not_as_described(read: _Read) -> DataError:
     )
 
 
-def _unknown(held: Held) -> Held:
-    """The table as if nothing were known of its columns but their names."""
-    columns = tuple(HeldColumn(column.name, "") for column in held.columns)
+def _differs(now: Column, described_as: Column) -> bool:
+    """Whether a column holds something else. Of narrow integers and the like the values say the storage class only."""
+    if now.type == described_as.type:
+        return now.fidelity is not described_as.fidelity
+    return bool(now.note) or ARROW[_storage(described_as)] != now.type
+
+
+def _forgotten(held: Held) -> Held:
+    """The table as if Penstock had not written it: its values are looked at again."""
+    columns = tuple(
+        HeldColumn(column.name, "" if own_carrier(column.declared) is not None else column.declared)
+        for column in held.columns
+    )
     return Held(held.name, "query", False, False, columns)
