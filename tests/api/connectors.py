@@ -14,7 +14,7 @@ class Declared:
     name: str
     schemes: tuple[str, ...]
     options: tuple[Option, ...]
-    abilities: frozenset[Ability] = frozenset({Ability.CATALOG, Ability.READ, Ability.WRITE})
+    abilities: frozenset[Ability] = frozenset({Ability.CATALOG, Ability.READ, Ability.WRITE, Ability.CALLS})
     one_process: bool = False
 
     def limits(self, spec: object) -> dict[str, object]:

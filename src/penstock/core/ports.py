@@ -20,7 +20,10 @@ from penstock.core.spec import ConnectionSpec
 
 
 class Ability(Enum):
-    """What a connector may be able to do; shown by `penstock connectors` and checked before a run."""
+    """What a connector may be able to do; shown by `penstock connectors` and checked before a run.
+
+    CALLS: it talks in calls that a rate limit can count, as APIs do and databases do not.
+    """
 
     CATALOG = "catalog"
     READ = "read"
@@ -30,6 +33,7 @@ class Ability(Enum):
     CURSOR = "cursor"
     QUERY = "query"
     UPSERT = "upsert"
+    CALLS = "calls"
     PASS_THROUGH = "pass-through"  # noqa: S105
 
 

@@ -12,7 +12,7 @@ from penstock.api.project_file.problems import Problems
 from penstock.api.project_file.urls import SCHEME, SplitUrl, split_url
 from penstock.connectors import registry
 from penstock.core.errors import SpecError
-from penstock.core.ports import Connector, Option
+from penstock.core.ports import Ability, Connector, Option
 from penstock.core.secret import Secret
 from penstock.core.spec import ConnectionSpec, RateSpec
 
@@ -44,6 +44,8 @@ def connection_spec(name: str, raw: Any, problems: Problems, root: str) -> Conne
     _check_scheme(path, keys.url, problems)
     connector = connector_of(keys.url)
     known = declared(connector.options) if connector else None
+    if connector and Ability.CALLS not in connector.abilities:
+        _refuse_call_limits(path, keys.rate, problems)
     try:
         split = split_url(keys.url, known or {})
     except ValueError as error:
@@ -63,6 +65,16 @@ def connection_spec(name: str, raw: Any, problems: Problems, root: str) -> Conne
         rate=RateSpec(**keys.rate.model_dump()),
         base_dir=root,
     )
+
+
+def _refuse_call_limits(path: Path, rate: model.Rate, problems: Problems) -> None:
+    """Limits of calls would limit nothing where no calls are made."""
+    for key in sorted(rate.model_fields_set - {"rows_per_s"}):
+        problems.at_key(
+            (*path, "rate", key),
+            f"{key} counts calls, which connections.{path[-1]} does not make",
+            "for a database or a folder set rate.rows_per_s or max_connections",
+        )
 
 
 def _check_scheme(path: Path, url: str, problems: Problems) -> None:
