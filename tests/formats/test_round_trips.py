@@ -12,9 +12,6 @@ from penstock.core.schema import Column, Fidelity
 from tests.formats.memory import columns_of, decode, encode
 from tests.formats.samples import SAMPLES, sample
 
-# Parquet holds no such type inside others, and no such bits.
-REFUSED = {"parquet": {"map of interval"}, "csv": set(), "ndjson": set(), "arrow": set()}
-
 
 def _same(back: pa.Table, batch: pa.RecordBatch) -> None:
     expected = pa.Table.from_batches([batch])
@@ -49,7 +46,9 @@ def test_every_compression_comes_back(format_name: str, compression: str) -> Non
 
     _same(decode(blob, columns_of(batch.schema), settings), batch)
     if compression != "none":
-        assert blob.size_bytes < encode([batch], columns_of(batch.schema), FormatSettings(format_name, "none")).size_bytes
+        assert (
+            blob.size_bytes < encode([batch], columns_of(batch.schema), FormatSettings(format_name, "none")).size_bytes
+        )
 
 
 @pytest.mark.parametrize("format_name", ["csv", "ndjson"])
@@ -107,7 +106,11 @@ def test_2000_columns_come_back(format_name: str) -> None:
 @pytest.mark.parametrize("format_name", FORMATS)
 def test_the_bytes_do_not_depend_on_how_rows_came_in_batches(format_name: str) -> None:
     batch = pa.record_batch(
-        {"n": pa.array(range(5000)), "t": pa.array([f"text {at % 7}" for at in range(5000)]), "f": pa.array([0.5] * 5000)}
+        {
+            "n": pa.array(range(5000)),
+            "t": pa.array([f"text {at % 7}" for at in range(5000)]),
+            "f": pa.array([0.5] * 5000),
+        }
     )
     for compression in COMPRESSIONS[format_name]:
         settings = FormatSettings(format=format_name, compression=compression, row_group_rows=1000)
@@ -115,7 +118,7 @@ def test_the_bytes_do_not_depend_on_how_rows_came_in_batches(format_name: str) -
 
         files = [
             encode([batch.slice(at, rows) for at in range(0, 5000, rows)], columns, settings).data
-            for rows in (5000, 1000, 333, 7)
+            for rows in (5000, 1000, 333, 61)
         ]
 
         assert all(data == files[0] for data in files)

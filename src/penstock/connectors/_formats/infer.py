@@ -26,7 +26,7 @@ _TIMES = {
     "timestamptz_ns": pa.timestamp("ns", "UTC"),
 }
 # What a double holds of any decimal number (IEEE 754: 15 significant digits survive).
-_DOUBLE_DIGITS = 15
+DOUBLE_DIGITS = 15
 _DECIMAL128_DIGITS, _DECIMAL256_DIGITS = 38, 76
 _FIRST = 64
 
@@ -38,6 +38,7 @@ class _Guess:
     can_be: list[str] = field(default_factory=lambda: [*_PATTERNS, *_TIMES])
     seen: bool = False
     is_int64: bool = True
+    is_double: bool = True
     whole_digits: int = 1
     scale: int = 0
     digits: int = 0
@@ -111,13 +112,28 @@ def _measure(guess: _Guess, numbers: pa.Array) -> None:
     scale = pc.if_else(has_point, pc.subtract(pc.subtract(lengths, points), 1), 0)
     guess.whole_digits = max(guess.whole_digits, pc.max(whole).as_py())
     guess.scale = max(guess.scale, pc.max(scale).as_py())
-    guess.digits = max(guess.digits, pc.max(pc.add(whole, scale)).as_py())
+    digits = pc.max(pc.add(whole, scale)).as_py()
+    guess.digits = max(guess.digits, digits)
+    guess.is_double = guess.is_double and (digits <= DOUBLE_DIGITS or survives_double(numbers))
+
+
+def survives_double(numbers: pa.Array) -> bool:
+    """Whether the shortest text of each number as a double is the same number: true of numbers that were doubles."""
+    shortest = numbers.cast(pa.float64()).cast(pa.string())
+    return bool(pc.all(pc.equal(_significant(numbers), _significant(shortest))).as_py())
+
+
+def _significant(numbers: pa.Array) -> pa.Array:
+    """The digits without sign, point, exponent and the zeros at both ends."""
+    return pc.utf8_trim(pc.replace_substring_regex(numbers, r"[eE].*$|[-.]", ""), "0")
 
 
 def _chosen(guess: _Guess) -> pa.DataType:
     if not guess.seen or not guess.can_be:
         return pa.string()
     first = guess.can_be[0]
+    if first == "decimal" and guess.digits > DOUBLE_DIGITS and guess.is_double:
+        return pa.float64()
     if first in ("integer", "decimal"):
         if first == "integer" and guess.is_int64:
             return pa.int64()
@@ -127,5 +143,5 @@ def _chosen(guess: _Guess) -> pa.DataType:
         make = pa.decimal128 if digits <= _DECIMAL128_DIGITS else pa.decimal256
         return make(digits, guess.scale)
     if first == "float":
-        return pa.float64() if guess.digits <= _DOUBLE_DIGITS else pa.string()
+        return pa.float64() if guess.is_double else pa.string()
     return pa.bool_() if first == "boolean" else _TIMES[first]

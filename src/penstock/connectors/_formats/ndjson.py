@@ -136,7 +136,7 @@ def _converted(raw: pa.RecordBatch, block: bytes, request: Request, blob: Blob, 
         if bad is not None and pc.any(bad).as_py():
             wrong.append((column, values, bad))
     if not arrays:
-        return raw
+        return raw.select([])
     kept = _refuse(block, wrong, request, blob, before) if wrong else None
     if kept is not None:
         arrays = [array.filter(kept) for array in arrays]

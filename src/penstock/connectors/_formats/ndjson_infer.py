@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from penstock.connectors._formats.declared import declared_column
+from penstock.connectors._formats.infer import DOUBLE_DIGITS, survives_double
 from penstock.connectors._formats.json_values import read_block
 from penstock.connectors._formats.port import Blob
 from penstock.connectors._formats.settings import FormatSettings
@@ -20,8 +21,6 @@ from penstock.core.errors import DataError
 from penstock.core.schema import Column
 
 _BLOCK_BYTES = 4 * 2**20
-# What a double holds of any decimal number (IEEE 754: 15 significant digits survive).
-_DOUBLE_DIGITS = 15
 _WIDEST = pa.decimal256(76, 38)
 _DECIMAL128_DIGITS = 38
 
@@ -116,13 +115,13 @@ def _holds_float(kind: pa.DataType) -> bool:
 
 
 class _Digits:
-    """How many digits the numbers of float columns are written with: beyond 15 a double would change them."""
+    """How many digits the numbers of float columns are written with: whether a double would change them."""
 
     def __init__(self, kinds: dict[str, pa.DataType]) -> None:
         self.kinds = kinds
         self._whole = dict.fromkeys(kinds, 1)
         self._scale = dict.fromkeys(kinds, 0)
-        self._most = dict.fromkeys(kinds, 0)
+        self._changed: set[str] = set()
 
     def look(self, block: bytes) -> None:
         for name, kind in self.kinds.items():
@@ -146,11 +145,13 @@ class _Digits:
         scale = pc.if_else(pc.greater_equal(points, 0), pc.subtract(pc.subtract(lengths, points), 1), 0)
         self._whole[name] = max(self._whole[name], pc.max(whole).as_py())
         self._scale[name] = max(self._scale[name], pc.max(scale).as_py())
-        self._most[name] = max(self._most[name], pc.max(pc.add(whole, scale)).as_py())
+        most = pc.max(pc.add(whole, scale)).as_py()
+        if most > DOUBLE_DIGITS and not survives_double(texts):
+            self._changed.add(name)
 
     def exact(self, name: str, kind: pa.DataType) -> pa.DataType:
         """`kind`, with decimals in place of doubles where doubles would change a number."""
-        if name not in self.kinds or self._most[name] <= _DOUBLE_DIGITS:
+        if name not in self._changed:
             return kind
         digits = self._whole[name] + self._scale[name]
         make = pa.decimal128 if digits <= _DECIMAL128_DIGITS else pa.decimal256
