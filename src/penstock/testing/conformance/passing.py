@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pyarrow as pa
-import pytest
 
 from penstock.core.load import Chunk, Expected, Load, Mode, Source
 from penstock.core.ports import Ability, RawReader, RawWriter, Session
@@ -68,26 +67,31 @@ def test_a_stream_of_a_marked_part_is_not_read_again(subject: Subject) -> None:
     assert second == replace(first, again=True)
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
-def test_values_pass_through_as_they_are(subject: Subject, sample: Sample) -> None:
+def test_values_pass_through_as_they_are(subject: Subject) -> None:
     _needs(subject)
-    table = subject.fill("source", sample.table)
 
+    passed = [sample.name for number, sample in enumerate(SAMPLES) if _passes(subject, sample, f"source_{number}")]
+
+    assert passed
+
+
+def _passes(subject: Subject, sample: Sample, name: str) -> bool:
+    """Whether the formats agree; if they do, what arrives must be what the source holds."""
+    table = subject.fill(name, sample.table)
     with subject.session() as session, subject.session() as target:
         source = source_of(session, table)
-        load = _load_of(subject, source, "target")
+        load = _load_of(subject, source, f"{name}_target")
         reader, writer = _ends(session)[0], _ends(target)[1]
         if reader.raw_format(source) != writer.raw_format(load):
-            pytest.skip(f"{subject.connector.name} does not pass {sample.name} through")
+            return False
         target.writer().prepare(load)
         written = writer.write_raw(load, "000000", reader.raw(source, Chunk(0)))
         target.writer().publish(load, Expected(1, written.rows))
-        there, here = read_table(target, load.table), read_table(session, table)
+        there, here = read_table(target, load.table).sort_by("id"), read_table(session, table).sort_by("id")
 
-    assert there.schema.types == here.schema.types
-    assert [plain_values(column) for column in there.sort_by("id").columns] == [
-        plain_values(column) for column in here.sort_by("id").columns
-    ]
+    assert there.schema.types == here.schema.types, sample.name
+    assert all(plain_values(there[name]) == plain_values(here[name]) for name in here.column_names), sample.name
+    return True
 
 
 def test_formats_differ_when_columns_or_types_do(subject: Subject) -> None:
