@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
-from tests.parts.postgres import PostgresServer
 
 from bench import measure, tables, verify
+from tests.parts.postgres import PostgresServer
 
 HERE = Path(__file__).parent
 PEERS = Path(os.environ.get("PENSTOCK_BENCH_PEERS", str(HERE / ".work" / "peers")))

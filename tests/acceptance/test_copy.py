@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import psycopg
 import pytest
 
-import duckdb
 import penstock
 from tests.acceptance.project import Project, sql
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import duckdb
 import pytest
 
-import duckdb
 import penstock
 from tests.acceptance.project import Project, sql
 

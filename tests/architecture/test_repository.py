@@ -11,7 +11,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # Written in pieces, so that this file does not find itself.
 FORBIDDEN = re.compile(
-    "|".join([r"(?<![\w.~-])/" + "work/", r"(?<![\w.~-])/" + "root/", "--(?:extra-)?index" + "-url", "/sim" + "ple/?[\"'\\s]"])
+    "|".join(
+        [
+            r"(?<![\w.~-])/" + "work/",
+            r"(?<![\w.~-])/" + "root/",
+            "--(?:extra-)?index" + "-url",
+            "/sim" + "ple/?[\"'\\s]",
+        ]
+    )
 )
 KINDS = {"added", "changed", "fixed", "removed", "security"}
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")

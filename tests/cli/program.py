@@ -29,7 +29,7 @@ class _Point:
 
 
 def fill() -> None:
-    moment = datetime.datetime(2026, 1, 1)  # noqa: DTZ001  # the tables' timestamps have no zone
+    moment = datetime.datetime(2026, 1, 1)  # the tables' timestamps have no zone
     for name, rows in ROWS.items():
         ids = pa.array(range(rows), pa.int64())
         at = pa.array([moment + datetime.timedelta(seconds=i) for i in range(rows)], pa.timestamp("us"))

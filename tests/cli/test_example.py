@@ -9,10 +9,10 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-import duckdb
 from penstock.api.project_file.json_schema import project_schema
 from penstock.cli import sample
 from penstock.core.errors import Missing, SpecError

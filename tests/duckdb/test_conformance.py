@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import duckdb
 import pytest
 
-import duckdb
 from penstock.core.names import TableName
 from penstock.core.secret import Secret
 from penstock.core.spec import ConnectionSpec

@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pytest
 
-import duckdb
 from penstock.core.errors import DataError, DiskFull, Locked, Missing, SpecError
 from penstock.core.load import Mode
 from tests.duckdb.killing import WHOLE, child, fill, finish, go_on, killed_while_publishing, versions, wait_for

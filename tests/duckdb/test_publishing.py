@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 
-import duckdb
 from penstock.core.errors import Busy, DataError, Locked, Missing, PermissionRefused, SchemaChanged, SpecError
 from penstock.core.load import CursorValue, Expected, Mode, SchemaPolicy
 from penstock.core.schema import Column

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pytest
 
-import duckdb
 from penstock.core.errors import DataError, Missing, SourceChanged, SpecError
 from penstock.core.load import BatchSize, Chunk, CursorValue, Source, Window
 from penstock.core.names import TableName

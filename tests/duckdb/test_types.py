@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 
-import duckdb
 from penstock.core.errors import DataError, NotSupported
 from penstock.core.schema import DATE_INFINITY, TIMESTAMP_INFINITY, Column, Fidelity, TypePolicy
 from penstock.testing.values import plain_values

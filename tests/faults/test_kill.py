@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
 import psycopg
 import pytest
 
-import duckdb
 from tests.faults.project import CHUNKS, ProjectDir, chunk_size, kill_until_done, make_source
 
 pytestmark = pytest.mark.postgres

@@ -11,10 +11,10 @@ import threading
 import time
 from pathlib import Path
 
+import duckdb
 import psycopg
 import pytest
 
-import duckdb
 from tests.faults.project import ProjectDir, chunk_size, make_source
 
 pytestmark = pytest.mark.postgres

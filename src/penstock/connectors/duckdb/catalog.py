@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import duckdb
 from duckdb.sqltypes import DuckDBPyType
 
-import duckdb
 from penstock.connectors._sql.ledger import OWN_PREFIX
 from penstock.connectors.duckdb import memory
 from penstock.connectors.duckdb.session import DuckdbSession, ask

@@ -7,10 +7,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 from duckdb.sqltypes import DuckDBPyType
 
-import duckdb
 from penstock.connectors._sql.lag import duration, number
 from penstock.connectors._sql.sized import fetch_rows, sized
 from penstock.connectors.duckdb import cursors

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import duckdb
+
 from penstock.connectors._sql.publish import Step
 from penstock.connectors.duckdb import memory
 from penstock.connectors.duckdb.catalog import HeldColumn, Place, columns_of, keys_of, place_of, place_text

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
+import duckdb
 import pyarrow as pa
 
-import duckdb
 from penstock.connectors._sql.ledger import LEDGER, Ledger, check_staged, staging_name
 from penstock.connectors._sql.publish import Step
 from penstock.connectors.duckdb import modes
