@@ -45,7 +45,7 @@ def test_all_kinds_are_listed_with_sizes_and_estimates_but_nothing_of_the_system
     assert found["public.plain"].rows_estimate == 5000
     assert found["public.fresh"].rows_estimate is None
     assert found["public.parts"].rows_estimate == 5000
-    assert found["public.parts"].size_bytes >= found["public.plain"].size_bytes
+    assert found["public.parts"].size_bytes > 100_000
     assert found["public.shown"].size_bytes is None
 
 
@@ -77,7 +77,7 @@ def test_500_tables_take_as_many_questions_as_one(dsn, monkeypatch):
             counts.append(len(asked))
             assert len(found) == len(tables)
 
-    assert counts[0] == counts[1] <= 8
+    assert counts[1] <= counts[0] <= 5
 
 
 def test_keys_comments_and_nullability_are_told(dsn):

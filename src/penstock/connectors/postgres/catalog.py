@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-import psycopg
 
 from penstock.connectors.postgres.session import Connection, PostgresSession, query
 from penstock.connectors.postgres.types import Declared, PgType, to_column
@@ -61,28 +58,39 @@ JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE CASE WHEN w.schema = '' THEN pg_table_is_visible(c.oid) ELSE n.nspname = w.schema END
 """
 
+# A type as DDL writes it, with the schema of every type that is not built in, so that it has one name whatever the search
+# path: `t` is its row of pg_type, `e` that of its elements where it is an array, else its own, `n` the schema of `e`.
+_TYPE_TEXT = """CASE WHEN n.nspname = 'pg_catalog' THEN format_type(t.oid, {typmod})
+    ELSE quote_ident(n.nspname) || '.' || quote_ident(e.typname)
+        || coalesce(substring(format_type(t.oid, {typmod}) FROM '\\([^()"]*\\)(?=(?:\\[\\])?$)'), '')
+        || CASE WHEN e.oid = t.oid THEN '' ELSE '[]' END END"""
+_TYPE_JOINS = """
+JOIN pg_type AS e ON e.oid = CASE WHEN t.typcategory = 'A' AND t.typtype = 'b' AND t.typelem <> 0 THEN t.typelem ELSE t.oid END
+JOIN pg_namespace AS n ON n.oid = e.typnamespace
+"""
+
 # One row for each column in order: table, name, type, typmod, type as DDL writes it, NOT NULL.
-_COLUMNS = """
-SELECT a.attrelid, a.attname::text, a.atttypid, a.atttypmod, format_type(a.atttypid, a.atttypmod), a.attnotnull
-FROM pg_attribute AS a
+_COLUMNS = f"""
+SELECT a.attrelid, a.attname::text, a.atttypid, a.atttypmod, {_TYPE_TEXT.format(typmod="a.atttypmod")}, a.attnotnull
+FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid {_TYPE_JOINS}
 WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum
 """
 
 # The types asked for, with the types behind domains and array elements. int2vector and oidvector look like arrays but
 # have a text form of their own.
-_TYPES = """
+_TYPES = f"""
 WITH RECURSIVE wanted AS (
     SELECT oid FROM pg_type WHERE oid = ANY ($1::oid[])
     UNION
     SELECT x.oid FROM wanted AS w JOIN pg_type AS t ON t.oid = w.oid
     CROSS JOIN LATERAL (VALUES (t.typbasetype), (t.typelem)) AS x (oid) WHERE x.oid <> 0
 )
-SELECT t.oid, n.nspname::text, t.typname::text, t.typtype::text, format_type(t.oid, -1), t.typbasetype, t.typtypmod,
+SELECT t.oid, s.nspname::text, t.typname::text, t.typtype::text, {_TYPE_TEXT.format(typmod="-1")}, t.typbasetype, t.typtypmod,
     CASE WHEN t.typcategory = 'A' AND t.typname NOT IN ('int2vector', 'oidvector') THEN t.typelem ELSE 0 END,
     ARRAY(SELECT e.enumlabel::text FROM pg_enum AS e WHERE e.enumtypid = t.oid ORDER BY e.enumsortorder),
     t.typsend <> 0 AND t.typreceive <> 0
-FROM wanted AS w JOIN pg_type AS t ON t.oid = w.oid JOIN pg_namespace AS n ON n.oid = t.typnamespace
+FROM wanted AS w JOIN pg_type AS t ON t.oid = w.oid JOIN pg_namespace AS s ON s.oid = t.typnamespace {_TYPE_JOINS}
 """
 
 
@@ -96,7 +104,7 @@ class PostgresCatalog:
         """Tables, views, materialized views, foreign and partitioned tables, by schema and name. Leaves of partitioned
         tables are part of their parent and not listed."""
         connection = self._session.any
-        with self._session.call("cannot list tables", connection), qualified_names(connection):
+        with self._session.call("cannot list tables", connection):
             rows = query(connection, _TABLES, [None])
         return [TableInfo(TableName((row[1], row[2])), KINDS[row[3]], row[4], row[5]) for row in rows]
 
@@ -104,9 +112,8 @@ class PostgresCatalog:
         connection = self._session.any
         with self._session.call(f"cannot describe {_some(tables)}", connection):
             oids = resolve(connection, tables)
-            with qualified_names(connection):
-                facts = {row[0]: row for row in query(connection, _TABLES, [list(oids.values())])}
-                columns = columns_of(connection, list(oids.values()))
+            facts = {row[0]: row for row in query(connection, _TABLES, [list(oids.values())])}
+            columns = columns_of(connection, list(oids.values()))
         return {
             name: self._schema(name, facts[oid], columns.get(oid, []), policy)
             for name, oid in oids.items()
@@ -150,16 +157,6 @@ def subquery(text: str) -> str:
     return f"({text.strip().rstrip(';').rstrip()}\n) AS query"
 
 
-@contextlib.contextmanager
-def qualified_names(connection: Connection) -> Iterator[None]:
-    """Within, format_type writes the schema of every type that is not built in, so that one type has one name for every
-    user. A transaction (a savepoint within a snapshot) that is always rolled back gives the search path back."""
-    with connection.transaction():
-        connection.execute("SET LOCAL search_path = ''")
-        yield
-        raise psycopg.Rollback
-
-
 def resolve(connection: Connection, tables: Sequence[TableName]) -> dict[TableName, int]:
     """The oids of tables; those that do not exist are left out. Raises SpecError for a name in another database."""
     for name in tables:
@@ -183,9 +180,12 @@ def columns_of(connection: Connection, oids: Sequence[int]) -> dict[int, list[tu
 
 
 def types_of(connection: Connection, oids: set[int]) -> dict[int, PgType]:
-    """The types, and those behind their domains and arrays."""
-    rows = query(connection, _TYPES, [sorted(oids)])
-    return {row[0]: PgType(*row) for row in rows}
+    """The types, and those behind their domains and arrays; built-in ones are asked for once."""
+    known = connection.types_by_oid
+    missing = oids - known.keys()
+    found = {row[0]: PgType(*row) for row in query(connection, _TYPES, [sorted(missing)])} if missing else {}
+    known |= {oid: one for oid, one in found.items() if one.is_built_in}
+    return known | found
 
 
 def declare(types: Mapping[int, PgType], oid: int, typmod: int, text: str) -> Declared:
@@ -206,15 +206,14 @@ def query_columns(connection: Connection, source: str) -> list[tuple[str, Declar
         result = connection.execute(f"SELECT * FROM {source} LIMIT 0").pgresult
     assert result is not None
     given = [((result.fname(i) or b"").decode(), result.ftype(i), result.fmod(i)) for i in range(result.nfields)]
-    with qualified_names(connection):
-        types = types_of(connection, {oid for _, oid, _ in given})
-        numbers = [[oid for _, oid, _ in given], [typmod for _, _, typmod in given]]
-        texts = query(connection, _FORMAT, numbers)
+    types = types_of(connection, {oid for _, oid, _ in given})
+    texts = query(connection, _FORMAT, [[oid for _, oid, _ in given], [typmod for _, _, typmod in given]])
     return [
         (name, declare(types, oid, typmod, text[0])) for (name, oid, typmod), text in zip(given, texts, strict=True)
     ]
 
 
-_FORMAT = (
-    "SELECT format_type(oid, typmod) FROM unnest($1::oid[], $2::int[]) WITH ORDINALITY AS t (oid, typmod, n) ORDER BY n"
-)
+_FORMAT = f"""
+SELECT {_TYPE_TEXT.format(typmod="w.typmod")} FROM unnest($1::oid[], $2::int[]) WITH ORDINALITY AS w (oid, typmod, place)
+JOIN pg_type AS t ON t.oid = w.oid {_TYPE_JOINS} ORDER BY w.place
+"""

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
+
+import psycopg
 
 from penstock.connectors._sql.ledger import LEDGER
 from penstock.connectors.postgres.session import Connection, execute, query
@@ -66,11 +69,12 @@ class Ledger:
 
     def create(self) -> None:
         """Create it, and its schema, where they are missing; sessions that come at the same time wait for each other."""
+        if self.exists:
+            return
         create_schema(self.connection, self.schema)
+        _take_turns(self.connection, "ledger", self.schema)
         if not self.exists:
-            _take_turns(self.connection, "ledger", self.schema)
-            if not self.exists:
-                execute(self.connection, _CREATE.format(ledger=self.name))
+            execute(self.connection, _CREATE.format(ledger=self.name))
 
     def open(self, load: Load) -> None:
         """Note that a load is prepared; nothing changes when it is."""
@@ -90,17 +94,35 @@ INSERT INTO {self.name} (load_id, part, job, "table", rows, bytes) VALUES ($1, '
     def begin(self, load: Load, part: str) -> Written | None:
         """Mark a part whose rows are about to come; None when it is new, else what was written before.
 
-        Waits while another session writes the same part, until that one commits or ends.
+        Waits while another session writes the same part, until that one commits or ends. Raises Missing for a load that
+        was not prepared.
         """
         sql = f"""
-INSERT INTO {self.name} (load_id, part, job, "table", rows, bytes) VALUES ($1, $2, $3, $4, 0, 0)
-ON CONFLICT DO NOTHING
+WITH prepared AS (
+    SELECT FROM {self.name} WHERE load_id = $1 AND part = ''
+), marked AS (
+    INSERT INTO {self.name} (load_id, part, job, "table", rows, bytes) SELECT $1, $2, $3, $4, 0, 0 FROM prepared
+    ON CONFLICT DO NOTHING RETURNING part
+)
+SELECT (SELECT count(*) FROM prepared), (SELECT count(*) FROM marked)
 """
-        if execute(self.connection, sql, [load.load_id, part, load.job, str(self.table)]):
+        prepared, marked = self._ask(sql, load, [load.load_id, part, load.job, str(self.table)])[0]
+        if not prepared:
+            raise self._not_prepared(load)
+        if marked:
             return None
         sql = f"SELECT rows, bytes FROM {self.name} WHERE load_id = $1 AND part = $2"
         rows, size_bytes = query(self.connection, sql, [load.load_id, part])[0]
         return Written(rows, size_bytes, again=True)
+
+    def _ask(self, sql: str, load: Load, values: list[object]) -> list[tuple[Any, ...]]:
+        try:
+            return query(self.connection, sql, values)
+        except psycopg.errors.UndefinedTable as error:
+            raise self._not_prepared(load) from error
+
+    def _not_prepared(self, load: Load) -> Missing:
+        return Missing(f"load {load.load_id!r} of table {self.table} was not prepared", "prepare it first")
 
     def count(self, load: Load, part: str, written: Written) -> None:
         sql = f"UPDATE {self.name} SET rows = $3, bytes = $4 WHERE load_id = $1 AND part = $2"
@@ -113,9 +135,9 @@ ON CONFLICT DO NOTHING
         """
         tail = " FOR UPDATE" if lock else ""
         sql = f"SELECT published FROM {self.name} WHERE load_id = $1 AND part = ''{tail}"
-        rows = query(self.connection, sql, [load.load_id]) if self.exists else []
+        rows = self._ask(sql, load, [load.load_id])
         if not rows:
-            raise Missing(f"load {load.load_id!r} of table {self.table} was not prepared", "prepare it first")
+            raise self._not_prepared(load)
         kept = rows[0][0]
         return None if kept is None else Published(**{**kept, "notes": tuple(kept["notes"]), "again": True})
 

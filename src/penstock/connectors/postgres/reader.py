@@ -13,7 +13,7 @@ from psycopg.pq import TransactionStatus
 
 from penstock.connectors._sql.lag import duration, number
 from penstock.connectors.postgres import drift, wire
-from penstock.connectors.postgres.catalog import columns_of, qualified_names, query_columns, resolve
+from penstock.connectors.postgres.catalog import columns_of, query_columns, resolve
 from penstock.connectors.postgres.formats import copy_format
 from penstock.connectors.postgres.portable_read import read_portable
 from penstock.connectors.postgres.select import relation, select
@@ -249,8 +249,7 @@ class PostgresReader:
         oid = resolve(connection, [source.table]).get(source.table)
         if oid is None:
             raise Missing(f"table {source.table} of connection {self.session.spec.name!r} does not exist")
-        with qualified_names(connection):
-            return [(name, declared) for name, declared, _ in columns_of(connection, [oid]).get(oid, [])]
+        return [(name, declared) for name, declared, _ in columns_of(connection, [oid]).get(oid, [])]
 
     # ---- pass-through
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from penstock.connectors.postgres.catalog import columns_of, qualified_names, resolve
+from penstock.connectors.postgres.catalog import columns_of, resolve
 from penstock.connectors.postgres.session import Connection, query
 from penstock.connectors.postgres.types import Declared
 from penstock.core.errors import NotSupported, SpecError
@@ -115,8 +115,7 @@ def target_of(connection: Connection, oid: int) -> Target:
         what = "a view" if kind == "v" else "a materialized view"
         raise NotSupported(f"table {name} is {what}, which takes no load", "choose another target_name")
     details = {row[0]: row[1:] for row in query(connection, _DETAILS, [oid])}
-    with qualified_names(connection):
-        found = columns_of(connection, [oid]).get(oid, [])
+    found = columns_of(connection, [oid]).get(oid, [])
     columns = []
     for label, declared, is_filled in found:
         has_default, identity, generated, sequence, views = details[label]

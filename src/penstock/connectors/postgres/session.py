@@ -14,6 +14,7 @@ from psycopg.rows import TupleRow, tuple_row
 
 from penstock.connectors.postgres import conninfo
 from penstock.connectors.postgres.errors import refused, translate
+from penstock.connectors.postgres.types import Declared, PgType
 from penstock.core.errors import NotSupported, PenstockError, SpecError, TimedOut
 from penstock.core.ports import Health
 from penstock.core.spec import ConnectionSpec
@@ -23,8 +24,17 @@ if TYPE_CHECKING:
     from penstock.connectors.postgres.reader import PostgresReader
     from penstock.connectors.postgres.writer import PostgresWriter
 
-Connection = psycopg.Connection[TupleRow]
 Part = TypeVar("Part")
+
+
+class Connection(psycopg.Connection[TupleRow]):
+    """A connection that remembers the built-in types it was told of: they never change, and every table asks for them."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.types_by_oid: dict[int, PgType] = {}
+        self.types_by_name: dict[str, Declared] = {}
+
 
 # Text forms that every server reads back to the same value.
 TEXT_SETTINGS = {
@@ -112,7 +122,7 @@ class PostgresSession:
         """A new connection in autocommit that the caller closes; nothing is set on it. Raises Unavailable,
         CredentialsRefused, PermissionRefused or SpecError."""
         try:
-            return psycopg.connect(
+            return Connection.connect(
                 **self._parameters,
                 autocommit=True,
                 prepare_threshold=None,

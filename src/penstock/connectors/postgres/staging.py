@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from penstock.connectors._sql.ledger import staging_name
 from penstock.connectors.postgres import wire
-from penstock.connectors.postgres.catalog import columns_of, qualified_names
+from penstock.connectors.postgres.catalog import columns_of
 from penstock.connectors.postgres.encode import as_text, in_microseconds, micro_type, text_type, wire_form
 from penstock.connectors.postgres.fit import shape
 from penstock.connectors.postgres.session import Connection, PostgresSession, query
@@ -90,7 +90,7 @@ def castable(text: str) -> str:
 def definition(table: TableName, columns: Sequence[Staged]) -> str:
     parts = [f"{column.stored.quoted} {column.type}{' NOT NULL' if column.is_filled else ''}" for column in columns]
     parts += [f"{quote(column.twin)} {text_type(column.stored.column)}" for column in columns if column.twin]
-    return f"CREATE TABLE {table.quoted()} ({', '.join(parts)})"
+    return f"CREATE TABLE IF NOT EXISTS {table.quoted()} ({', '.join(parts)})"
 
 
 # ---- parts
@@ -110,8 +110,7 @@ def destinations(connection: Connection, load: Load, staging: TableName) -> list
     oid = query(connection, "SELECT to_regclass($1)::oid", [staging.quoted()])[0][0]
     if oid is None:
         raise Missing(f"staging of load {load.load_id!r} of table {load.table} is gone", "prepare the load again")
-    with qualified_names(connection):
-        held = {name: declared for name, declared, _ in columns_of(connection, [oid]).get(oid, [])}
+    held = {name: declared for name, declared, _ in columns_of(connection, [oid]).get(oid, [])}
     found = []
     for number, column in enumerate(load.columns):
         form = wire_form(column, held[column.name])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import psycopg
 import pyarrow as pa
 
-from penstock.connectors.postgres.catalog import declare, qualified_names, types_of
+from penstock.connectors.postgres.catalog import declare, types_of
 from penstock.connectors.postgres.encode import wire_form
 from penstock.connectors.postgres.fit import Fit, Shape, Way, fit, shape
 from penstock.connectors.postgres.mapping import is_text, mapped
@@ -177,8 +177,11 @@ def _shape(declared: Declared) -> Shape:
 def known_types(connection: Connection, texts: Iterable[str], schema: str) -> dict[str, Declared]:
     """Types of this database by how DDL of a server writes them. One of the user's own that is not in the schema it came
     from is looked for in `schema` and the search path."""
+    known = connection.types_by_name
     wanted = [text for text in dict.fromkeys(texts) if _SAFE_TYPE.match(text) and "--" not in text]
-    found = _look_up(connection, wanted)
+    found = _look_up(connection, [text for text in wanted if text not in known])
+    known |= {text: one for text, one in found.items() if one.type.is_built_in}
+    found |= {text: known[text] for text in wanted if text in known}
     moved = {text: _elsewhere(text, schema) for text in wanted if text not in found and "." in text}
     again = _look_up(connection, [name for names in moved.values() for name in names])
     for text, names in moved.items():
@@ -204,8 +207,7 @@ def _look_up(connection: Connection, texts: Sequence[str]) -> dict[str, Declared
         if len(texts) == 1:
             return {}
         return {text: declared for one in texts for text, declared in _look_up(connection, [one]).items()}
-    with qualified_names(connection):
-        types = types_of(connection, {oid for _, oid in rows})
+    types = types_of(connection, {oid for _, oid in rows})
     return {text: declare(types, oid, -1, _canonical(text, types[oid].text)) for text, oid in rows}
 
 

@@ -29,6 +29,9 @@ from penstock.core.schema import TypeChoice
 
 _KEYED = (Mode.UPSERT, Mode.DELETE_INSERT, Mode.INSERT_ONLY)
 
+# A transaction as loads need it, whatever the server's defaults; {0} are milliseconds.
+_BEGIN = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE; SET LOCAL lock_timeout = {0}"
+
 # Who holds locks on a table: process, name, user, state, beginning of the statement.
 _BLOCKERS = """
 SELECT DISTINCT a.pid, a.application_name, a.usename::text, a.state, left(a.query, 80)
@@ -82,22 +85,22 @@ class PostgresWriter:
         with self._transaction(load, f"cannot prepare the load of table {load.table}") as connection:
             publication = self._publication(connection, load)
             publication.plan()
-            create_schema(connection, publication.where.schema)
             ledger = self._ledger(connection, load, publication.where)
             ledger.create()
+            if ledger.schema != publication.where.schema:
+                create_schema(connection, publication.where.schema)
             ledger.open(load)
             if ledger.published(load, lock=True) is not None:
                 return
             self._remove_leftovers(connection, ledger, load)
-            if not _exists(connection, publication.staging):
-                execute(connection, definition(publication.staging, publication.staged))
+            execute(connection, definition(publication.staging, publication.staged))
 
     def write(self, load: Load, part: str, batches: Iterator[pa.RecordBatch]) -> Written:
         try:
             with self._transaction(load, f"cannot write into table {load.table}") as connection:
                 where, places = self._places(connection, load)
                 ledger = self._ledger(connection, load, where)
-                before = self._begin(ledger, load, part)
+                before = ledger.begin(load, part)
                 if before is not None:
                     return before
                 places = places or tuple(destinations(connection, load, staging_table(load, where)))
@@ -118,7 +121,7 @@ class PostgresWriter:
         with self._transaction(load, doing) as connection:
             where, _ = self._places(connection, load)
             ledger = self._ledger(connection, load, where)
-            before = self._begin(ledger, load, part)
+            before = ledger.begin(load, part)
             if before is not None:
                 return before
             names = ", ".join(quote(column.name) for column in load.columns)
@@ -187,9 +190,8 @@ class PostgresWriter:
     @contextlib.contextmanager
     def _transaction(self, load: Load, doing: str) -> Iterator[Connection]:
         with self._call(load, doing) as connection, connection.transaction():
-            connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE")
             timeout_s = float(self._session.option("lock_timeout_s", load.options))
-            execute(connection, "SELECT set_config('lock_timeout', $1, true)", [f"{round(timeout_s * 1000)}ms"])
+            execute(connection, _BEGIN.format(round(timeout_s * 1000)))
             yield connection
 
     def _introduce(self, connection: Connection, load: Load) -> None:
@@ -241,10 +243,6 @@ class PostgresWriter:
             return self._part.where, self._part.places
         return located(connection, load.table)[0], ()
 
-    def _begin(self, ledger: Ledger, load: Load, part: str) -> Written | None:
-        ledger.published(load)  # raises Missing for a load that was not prepared
-        return ledger.begin(load, part)
-
     def _stopped(self, raw: CopyStream) -> bool:
         return self._session.cancelled() or raw.reader.session.cancelled()
 
@@ -268,7 +266,3 @@ def _check_key(load: Load) -> None:
     for wanted in (*load.key, *((load.cursor,) if load.cursor else ())):
         if wanted not in names:
             raise SpecError(f"column {wanted!r} of table {load.table} is not loaded", "key and cursor must be loaded")
-
-
-def _exists(connection: Connection, table: TableName) -> bool:
-    return bool(query(connection, "SELECT to_regclass($1) IS NOT NULL", [table.quoted()])[0][0])
