@@ -18,7 +18,7 @@ class PostgresConnector:
 
     name: str = "postgres"
     schemes: tuple[str, ...] = ("postgresql", "postgres")
-    abilities: frozenset[Ability] = frozenset(Ability)
+    abilities: frozenset[Ability] = frozenset(Ability) - {Ability.CALLS}
     options: tuple[Option, ...] = OPTIONS
     one_process: bool = False
 
