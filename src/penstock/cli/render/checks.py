@@ -57,14 +57,12 @@ def _verdict(check: Check, paint: Paint) -> str:
 
 
 def connector_lines(found: Sequence[ConnectorInfo], paint: Paint, *, is_verbose: bool) -> list[str]:
-    """A table of abilities; options of each connector with --verbose."""
-    head = ["connector", "schemes", *(ability.value for ability in Ability), "from"]
-    rows: list[list[str | Cell]] = [[*head]]
-    for one in found:
-        marks = ["yes" if ability.value in one.abilities else "-" for ability in Ability]
-        rows.append(
-            [one.name, ", ".join(one.schemes), *(Cell(m, "green" if m == "yes" else "dim") for m in marks), one.origin]
-        )
+    """A line an ability, a column a connector; options of each connector with --verbose."""
+    rows: list[list[str | Cell]] = [["", *(one.name for one in found)]]
+    rows.append(["schemes", *(", ".join(one.schemes) for one in found)])
+    rows.append(["from", *(one.origin for one in found)])
+    for ability in Ability:
+        rows.append([ability.value, *(_mark(ability.value in one.abilities) for one in found)])
     lines = table(rows, paint)
     for one in found:
         if one.error:
@@ -73,6 +71,10 @@ def connector_lines(found: Sequence[ConnectorInfo], paint: Paint, *, is_verbose:
         for one in found:
             lines += ["", *_options(one, paint)] if one.options else []
     return lines
+
+
+def _mark(is_able: bool) -> Cell:
+    return Cell("yes", "green") if is_able else Cell("-", "dim")
 
 
 def _options(one: ConnectorInfo, paint: Paint) -> list[str]:

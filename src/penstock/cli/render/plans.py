@@ -11,8 +11,8 @@ from penstock.core.schema import Fidelity, TypeChoice
 from penstock.core.spec import MaxErrors, RunSpec
 from penstock.jobs.copy.preview import CopyPreview, TablePreview
 
-# Where a statement is cut that is not shown whole: what an ordinary terminal holds.
-_CUT = 100
+# Where a statement is cut that is not shown whole: what a terminal of 80 columns holds.
+_CUT = 72
 # Of so many tables a plan shows everything; of more, only what stands out.
 _FULL_TABLES = 4
 _FULL_STATEMENTS = 5
@@ -131,9 +131,10 @@ def _statements(statements: Sequence[str], is_verbose: bool) -> list[str]:
     """Whole with --verbose, else the first words of each."""
     if is_verbose:
         return [line for statement in statements for line in statement.splitlines()]
-    lines = [_cut(statement) for statement in statements[:_FULL_STATEMENTS]]
-    if len(statements) > _FULL_STATEMENTS:
-        return [*lines, f"... and {len(statements) - _FULL_STATEMENTS} more (--verbose shows them whole)"]
+    telling = [text for text in statements if not text.startswith("COMMENT ON")]
+    lines = [_cut(statement) for statement in telling[:_FULL_STATEMENTS]]
+    if len(lines) < len(statements):
+        return [*lines, f"... and {len(statements) - len(lines)} more (--verbose shows them whole)"]
     return [*lines, "(--verbose shows them whole)"] if any(line.endswith(" ...") for line in lines) else lines
 
 
