@@ -9,7 +9,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from penstock.core.errors import Busy, CountMismatch, DataError, Retry, SpecError
+from penstock.core.errors import Busy, CountMismatch, DataError, PermissionRefused, Retry, SpecError
 from penstock.core.load import CursorValue, Expected, Mode
 from tests.postgres.loading import load_of, load_whole, run, session
 
@@ -194,6 +194,28 @@ def test_a_trigger_that_drops_rows_is_noticed(dsn):
         load_whole(opened, load(), rows(*NEW))
 
     assert held(dsn) == OLD
+
+
+def test_row_security_that_would_hide_rows_is_an_error_and_not_a_half_replaced_table(postgres_server, dsn):
+    postgres_server.create_user("tenant", "tenant")
+    make_old(dsn)
+    run(dsn, "GRANT ALL ON SCHEMA public TO tenant", "GRANT ALL ON t TO tenant", "ALTER TABLE t ENABLE ROW LEVEL SECURITY",
+        "CREATE POLICY own ON t TO tenant USING (id > 1)")  # fmt: skip
+    with session(postgres_server.dsn(dsn.rpartition("/")[2], "tenant", "tenant")) as opened:
+        with pytest.raises(PermissionRefused, match="row-level security"):
+            load_whole(opened, load(), rows(*NEW))
+        load_whole(opened, load(Mode.APPEND), rows((9, "nine", 9)))
+
+    assert held(dsn) == [*OLD, (9, "nine", 9)]
+
+
+@pytest.mark.parametrize("codec", ["native", "portable"])
+def test_a_value_that_cannot_be_stored_is_named_with_table_and_column(dsn, codec):
+    data = pa.table({"id": [1], "name": ["a\0b"]})
+    with session(dsn) as opened, pytest.raises(DataError, match=r"cannot write into table public\.t.*") as caught:
+        load_whole(opened, load_of("public.t", data.schema, options={"codec": codec}), data)
+
+    assert "name" in str(caught.value) or "0x00" in str(caught.value)
 
 
 # ---- keys

@@ -206,6 +206,20 @@ def test_chunks_of_a_lost_snapshot_are_refused_where_rows_moved(dsn, change):
             read(opened, source, chunks)
 
 
+def test_chunks_that_begin_within_a_page_are_refused_after_an_update_on_the_page(dsn):
+    run(dsn, *TABLES["toast"], "ANALYZE t")
+    source, chunks = _planned(dsn)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("UPDATE t SET v = v WHERE id = 5")
+        connection.execute("SELECT pg_stat_force_next_flush()")
+        connection.execute("SELECT 1")
+
+    with session(dsn) as opened:
+        opened.hold_snapshot()
+        with pytest.raises(SourceChanged, match="1 updates moved rows"):
+            read(opened, source, chunks)
+
+
 @pytest.mark.parametrize(("change", "is_refused"), [("", False), ("UPDATE t SET v = v || 'x' WHERE id = 5", True)])
 def test_after_a_crash_of_the_server_the_rows_tell_whether_they_moved(own_postgres, dsn, change, is_refused):
     run(dsn, *TABLES["plain"])

@@ -28,10 +28,10 @@ SELECT pg_current_snapshot()::text, pg_snapshot_xmin(pg_current_snapshot())::tex
 """
 
 # The file that holds a table (changed by CLUSTER, VACUUM FULL, TRUNCATE), and how many of its rows were put on another
-# page by an UPDATE, NULL on a standby, which does not count.
+# page by an UPDATE; with $2, on another line. NULL on a standby, which does not count.
 _FILE = """
 SELECT pg_relation_filenode(c.oid),
-    CASE WHEN pg_is_in_recovery() THEN NULL
+    CASE WHEN pg_is_in_recovery() THEN NULL WHEN $2::boolean THEN pg_stat_get_tuples_updated(c.oid)
         ELSE pg_stat_get_tuples_updated(c.oid) - pg_stat_get_tuples_hot_updated(c.oid) END
 FROM pg_class AS c WHERE c.oid = $1::text::regclass
 """
@@ -46,10 +46,12 @@ def moment(connection: Connection) -> Moment:
     return Moment(*query(connection, _MOMENT)[0])
 
 
-def marks(connection: Connection, table: TableName, now: Moment) -> dict[str, Any]:
-    """What later tells whether the table's rows have moved since `now`; plain JSON, kept with each chunk."""
-    file, moved = query(connection, _FILE, [table.quoted()])[0]
-    return {"snapshot": now.snapshot, "oldest": now.oldest, "started": now.started, "file": file, "moved": moved}
+def marks(connection: Connection, table: TableName, now: Moment, by_line: bool) -> dict[str, Any]:
+    """What later tells whether the table's rows have moved since `now`; plain JSON, kept with each chunk. `by_line` says
+    that chunks begin on lines within pages, so that a row moves even when it stays on its page."""
+    file, moved = query(connection, _FILE, [table.quoted(), by_line])[0]
+    known = {"snapshot": now.snapshot, "oldest": now.oldest, "started": now.started}
+    return {**known, "file": file, "moved": moved, "by_line": by_line}
 
 
 def check(connection: Connection, table: TableName, planned: dict[str, Any]) -> None:
@@ -61,12 +63,12 @@ def check(connection: Connection, table: TableName, planned: dict[str, Any]) -> 
     now = moment(connection)
     if (now.snapshot, now.started) == (planned["snapshot"], planned["started"]):
         return
-    file, moved = query(connection, _FILE, [table.quoted()])[0]
+    file, moved = query(connection, _FILE, [table.quoted(), planned["by_line"]])[0]
     if file != planned["file"]:
         raise _changed(table, "the table was rewritten")
     if moved is not None and planned["moved"] is not None and now.started == planned["started"]:
         if moved != planned["moved"]:
-            raise _changed(table, f"{moved - planned['moved']} updates moved rows to other pages")
+            raise _changed(table, f"{moved - planned['moved']} updates moved rows")
         return
     oldest = str(int(planned["oldest"]) % _XID_SPAN)
     if query(connection, _NEWER.format(table=table.quoted()), [oldest])[0][0]:

@@ -55,6 +55,7 @@ FROM unnest($1::text[], $2::text[]) AS v (name, value) JOIN pg_settings AS s ON 
 """
 _CANCEL_TIMEOUT_S = 5.0
 _POOLER_PROBES = 3
+_OLDEST = 120000
 
 
 class PostgresSession:
@@ -89,8 +90,11 @@ class PostgresSession:
 
     @property
     def any(self) -> Connection:
-        """A connection for questions to the catalog: whichever is open."""
-        return self._roles.get("read") or self._roles.get("write") or self.reading
+        """A connection for questions to the catalog: whichever is open; one that is only asked stays free for either."""
+        found = self._roles.get("read") or self._roles.get("write")
+        if found is None:
+            found = self._idle = self._idle or self._open()
+        return found
 
     def _connection(self, role: str) -> Connection:
         found = self._roles.get(role)
@@ -110,6 +114,11 @@ class PostgresSession:
             with self._translated("cannot set up a session", connection):
                 row = connection.execute(_SET_UP, [list(wanted), list(wanted.values())]).fetchone()
             assert row is not None
+            if row[2] < _OLDEST:
+                raise NotSupported(
+                    f"the server of connection {self.spec.name!r} is PostgreSQL {row[2] // 10000}",
+                    f"release {_OLDEST // 10000} is the oldest that is supported",
+                )
             if row[1] != connection.info.backend_pid:
                 self._refuse_transaction_pooler(connection)
         except BaseException:
@@ -216,7 +225,7 @@ class PostgresSession:
             if self._calls == 0:
                 return
             self._cancelled = True
-            connections, cancels = list(self._roles.values()), list(self._cancels)
+            connections, cancels = self._open_connections(), list(self._cancels)
         for cancel in cancels:
             cancel()
         for connection in connections:

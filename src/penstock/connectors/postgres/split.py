@@ -105,7 +105,8 @@ def split(connection: Connection, version: int, source: Source, chunk_bytes: int
         return _by_key(connection, source, members, -(-round(size_bytes * share) // chunk_bytes))
     now = drift.moment(connection)
     found = [piece for member in members if member.holds_rows for piece in _pages(member, share, chunk_bytes)]
-    seen = {m.name: drift.marks(connection, m.name, now) for m in members if m.has_pages}
+    by_line = {m.name for m, places, _ in found if places and any(place and place[1] for place in places)}
+    seen = {m.name: drift.marks(connection, m.name, now, m.name in by_line) for m in members if m.has_pages}
     alone = len(members) == 1
     chunks = []
     for ordinal, (member, pages, part) in enumerate(found):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -146,7 +147,8 @@ def _write_native(
     with wire.CopyWriter(session.writing, sql, fields, session.cancelled) as writer:
         for batch in batches:
             session.stop_if_cancelled(f"cannot write into table {load.table}")
-            writer.write(_ready(batch, load, places))
+            with _naming(load):
+                writer.write(_ready(batch, load, places))
             size_bytes += batch.nbytes
         return Written(writer.finish(), size_bytes)
 
@@ -169,15 +171,24 @@ def _ready(batch: pa.RecordBatch, load: Load, places: Sequence[Place]) -> pa.Rec
         elif place.declared.element:
             arrays.append(array.cast(pa.list_(pa.string())))
         else:
-            arrays.append(_text(array, column.name, load))
+            arrays.append(_text(array, column.name))
     return pa.RecordBatch.from_arrays(arrays, names=[column.name for column in load.columns])
 
 
-def _text(array: pa.Array, name: str, load: Load) -> pa.Array:
+@contextlib.contextmanager
+def _naming(load: Load) -> Iterator[None]:
+    """A value that cannot be stored is named with its table."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"cannot write into table {load.table}: {error.what}", error.hint) from error
+
+
+def _text(array: pa.Array, name: str) -> pa.Array:
     try:
         return as_text(array)
     except (DataError, pa.ArrowException) as error:
-        raise DataError(f"column {name!r} of table {load.table}: {error}") from error
+        raise DataError(f"column {name!r}: {error}") from error
 
 
 def _write_portable(session: PostgresSession, load: Load, sql: str, batches: Iterator[pa.RecordBatch]) -> Written:
@@ -192,7 +203,8 @@ def _write_portable(session: PostgresSession, load: Load, sql: str, batches: Ite
             for batch in batches:
                 session.stop_if_cancelled(f"cannot write into table {load.table}")
                 if batch.num_rows:
-                    arrays = [_text(a, c.name, load) for a, c in zip(batch.columns, load.columns, strict=True)]
+                    with _naming(load):
+                        arrays = [_text(a, c.name) for a, c in zip(batch.columns, load.columns, strict=True)]
                     sink = pa.BufferOutputStream()
                     csv.write_csv(pa.RecordBatch.from_arrays(arrays, names=batch.schema.names), sink, options)
                     copy.write(sink.getvalue().to_pybytes())

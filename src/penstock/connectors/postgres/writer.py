@@ -142,6 +142,9 @@ class PostgresWriter:
                 before = ledger.published(load, lock=True)
                 if before is not None:
                     return before
+                if load.mode is not Mode.APPEND or load.reread_to is not None:
+                    # Row security would hide rows that the load must see; this makes it an error instead.
+                    execute(connection, "SET LOCAL row_security = off")
                 publication = self._publication(connection, load)
                 found = facts(connection, publication)
                 check_staged(load, expected, ledger.staged(load), found.rows)
