@@ -49,11 +49,11 @@ def driver(folder: Path, **settings: Any) -> Iterator[subprocess.Popen[str]]:
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any]]:
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=60)
     return process.returncode, json.loads(out.splitlines()[-1])
 
 
-def until(condition: Callable[[], object], patience_s: float = 20.0) -> None:
+def until(condition: Callable[[], object], patience_s: float = 60.0) -> None:
     """Wait for something another process does."""
     deadline = time.monotonic() + patience_s
     while not condition():
@@ -65,42 +65,46 @@ def begun(folder: Path) -> list[str]:
     return [line.split()[1] for line in lines(folder / "log") if line.startswith("begin")]
 
 
+def ends(project: Project) -> list[str]:
+    """The states of the job's runs so far."""
+    return project.query("SELECT state FROM job_runs") if project.journal.exists() else []
+
+
 def wait_for_next_item(folder: Path, process: subprocess.Popen[str]) -> None:
     seen = len(begun(folder))
     until(lambda: len(begun(folder)) > seen or process.poll() is not None)
 
 
-def repeated_lines(folder: Path) -> int:
-    """How many steps were done more than once, over all items."""
-    repeated = 0
+def repeated(folder: Path) -> list[str]:
+    """The items of which some step was done more than once, as often as the step that was repeated most."""
+    found: list[str] = []
     for file in folder.glob("*.txt"):
         steps = lines(file)
-        repeated += len(steps) - len(set(steps))
-    return repeated
+        found += [file.stem] * (max(steps.count(step) for step in set(steps)) - 1)
+    return found
 
 
 @pytest.mark.parametrize(("executor", "times"), [("threads", 6), ("processes", 2)])
 def test_run_killed_at_any_moment_ends_exact_when_it_runs_again(project: Project, executor: str, times: int) -> None:
     dice = random.Random(os.getpid())
-    settings = {"items": 16, "steps": 3, "sleep_s": 0.01, "workers": 2, "executor": executor}
+    settings: dict[str, Any] = {"items": 16, "steps": 3, "sleep_s": 0.01, "workers": 2, "executor": executor}
     kills = 0
-    while kills < times:
+    while kills < times and "done" not in ends(project):
         with driver(project.folder, **settings) as process:
             wait_for_next_item(project.folder, process)
             time.sleep(dice.random() * 0.08)
-            if process.poll() is not None:
-                break
             process.send_signal(signal.SIGKILL)
             kills += 1
-    with driver(project.folder, **settings) as process:
-        code, outcome = finish(process)
+    # A process may also have been killed after all was done.
+    if "done" not in ends(project):
+        with driver(project.folder, **settings) as process:
+            code, outcome = finish(process)
+        assert (code, outcome["state"], outcome["resumed"]) == (0, "done", True)
 
-    assert (code, outcome["state"]) == (0, "done")
-    assert outcome["resumed"] == (kills > 0)
     for name in "ab":
         for n in range(8):
             assert sorted(set(lines(project.folder / f"{name}{n}.txt"))) == ["0", "1", "2"]
-    assert repeated_lines(project.folder) <= kills * 2
+    assert len(repeated(project.folder)) <= kills * settings["workers"]
     log = lines(project.folder / "log")
     for name in "ab":
         publish = next(n for n, line in enumerate(log) if line.startswith(f"begin {name}-publish"))
@@ -139,7 +143,7 @@ def test_second_run_of_a_live_job_exits_with_locked(project: Project) -> None:
         assert "penstock stop" in outcome["error"]
         assert finish(first)[0] == 0
 
-    assert repeated_lines(project.folder) == 0
+    assert repeated(project.folder) == []
     assert len(project.query("SELECT id FROM runs")) == 1
 
 
@@ -154,7 +158,7 @@ def test_run_is_stopped_from_another_process_and_goes_on_later(project: Project)
     with driver(project.folder, **{**settings, "sleep_s": 0}) as process:
         code, outcome = finish(process)
     assert (code, outcome["resumed"]) == (0, True)
-    assert repeated_lines(project.folder) == 0
+    assert repeated(project.folder) == []
 
 
 def test_nothing_can_be_stopped_when_nothing_runs(project: Project) -> None:

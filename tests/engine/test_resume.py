@@ -242,6 +242,20 @@ def test_report_of_the_first_run_keeps_its_own_end(project: Project) -> None:
     assert report.jobs[0].counts == Counts(done=6, failed=1, skipped=1, rows=6)
 
 
+def test_run_killed_after_its_last_item_has_nothing_left_to_do(project: Project) -> None:
+    work = Work()
+    project.run(SmallJob(plan(), work))
+    project.query("UPDATE job_runs SET state = 'running'")
+    project.query("UPDATE runs SET state = 'running'")
+    work.ran.clear()
+
+    outcome = project.run(SmallJob(plan(), work))
+
+    assert work.ran == []
+    assert (outcome.state, outcome.jobs[0].resumed, outcome.jobs[0].done_here) == (State.DONE, True, 0)
+    assert outcome.jobs[0].counts == Counts(done=8, rows=8)
+
+
 def test_state_is_done_exactly_when_the_journal_says_all_are(project: Project) -> None:
     stop = Stop()
 

@@ -105,6 +105,24 @@ def test_heaviest_item_starts_first(project: Project) -> None:
     assert begun == ["i1", "i3", "i2", "i0"]
 
 
+@pytest.mark.parametrize("executor", ["serial", "threads"])
+def test_what_a_worker_ended_is_journalled_before_it_begins_the_next(project: Project, executor: str) -> None:
+    ended: list[str] = []
+    missing: list[tuple[str, str]] = []
+
+    def handler(item: Item, context: WorkerContext) -> Iterator[Progress]:
+        states = project.states()
+        missing.extend((key, states[key]) for key in ended if states[key] != "done")
+        time.sleep(0.025)
+        yield Progress(1)
+        ended.append(item.key)
+
+    project.run(SmallJob(groups_of([Item(f"i{n}", "k") for n in range(20)]), handler), workers=1, executor=executor)
+
+    assert missing == []
+    assert len(ended) == 20
+
+
 def test_workers_run_while_the_plan_is_still_being_made(project: Project) -> None:
     first_done = threading.Event()
 

@@ -70,6 +70,8 @@ class Flights:
 
     def __init__(self, job: Job, items: Items, board: Board, planning: Planning, tell: Tell | None) -> None:
         self.tally = Tally()
+        # Whether an attempt ended since the loop last set this to False: its end is not yet committed.
+        self.has_landed = False
         self._job = job
         self._items = items
         self._board = board
@@ -253,6 +255,7 @@ class Flights:
         self._say_lost("failed", flight, text=str(failure))
 
     def _land(self, flight: Flight) -> None:
+        self.has_landed = True
         self._flights.pop(flight.task.ticket)
         if self._anchors:
             self._anchors.pop(flight.item_id, None)

@@ -21,8 +21,7 @@ from penstock.engine.progress import RunEvent
 from penstock.engine.stop import Stop
 from penstock.engine.stored import StoredItem
 
-# Commits are at least so far apart (a commit takes some 0.1 ms); an item that takes longer is journalled before its worker
-# gets the next one.
+# Commits of progress are at least so far apart; a commit takes some 0.1 ms.
 _COMMIT_S = 0.005
 
 # The longest the loop sleeps when nothing happens: how late it sees a stop.
@@ -31,7 +30,8 @@ _IDLE_S = 0.1
 # How often attempts are looked through for those that are overdue.
 _LOOK_S = 0.05
 
-# Items that take less than this are handed out in advance, so that workers need not wait for the driver after each.
+# Items that take less than this are handed out in advance, so that workers need not wait for the driver after each: when
+# the driver dies, the last item of each worker is repeated, or so much of its time spent on shorter ones.
 _AHEAD_S = 0.02
 _MAX_AHEAD = 256
 
@@ -59,9 +59,9 @@ class _Pace:
             self._per_s = self._ended / (now - self._at)
             self._at, self._ended = now, 0
 
-    @property
-    def ahead(self) -> int:
-        return min(_MAX_AHEAD, int(self._per_s * _AHEAD_S))
+    def ahead(self, slots: int) -> int:
+        """None at all while items take longer than _AHEAD_S, so that a dead driver costs one item a worker."""
+        return min(_MAX_AHEAD, slots * int(self._per_s / slots * _AHEAD_S))
 
 
 class JobLoop:
@@ -171,9 +171,14 @@ class JobLoop:
         self._is_draining = True
 
     def _dispatch(self) -> None:
-        room = self._executor.slots + self._pace.ahead - len(self.flights)
+        slots = self._executor.slots
+        ahead = self._pace.ahead(slots)
+        room = slots + ahead - len(self.flights)
         if room <= 0 or not self._may_begin():
             return
+        # What a worker ended is safe before it begins something else; for very short items that would be too many commits.
+        if not ahead and self.flights.has_landed:
+            self._flush()
         now = time.monotonic()
         if not self.board.ready and (self.board.next_due() or now + 1) > now:
             return
@@ -241,10 +246,14 @@ class JobLoop:
         if now - self._sampled_at >= max(1.0, (now - self._started_at) / _SAMPLES):
             self._sample()
         if self._items.is_dirty and now - self._committed_at >= _COMMIT_S:
-            self._items.flush()
-            self._committed_at = time.monotonic()
+            self._flush()
         if not self._is_draining and self._is_over_budget():
             self._is_draining = True
+
+    def _flush(self) -> None:
+        self._items.flush()
+        self.flights.has_landed = False
+        self._committed_at = time.monotonic()
 
     def _is_over_budget(self) -> bool:
         failed, allowed = self.flights.tally.failed, self._job.settings.max_errors

@@ -55,7 +55,7 @@ class _Earlier(NamedTuple):
 def begin_job(journal: Journal, run_id: str, job: Job, *, fresh: bool) -> Begun:
     """Open a job_run in one transaction; the caller holds the job's lock.
 
-    An earlier one of the same plan hash is continued unless it is done or nothing of it is left to do. One of another
+    An earlier one of the same plan hash is continued unless it ended and nothing of it is left to do. One of another
     hash, or any with `fresh`, is never continued: if it was unfinished, it is closed as abandoned.
     """
     with journal.transaction() as db:
@@ -85,6 +85,9 @@ def record_unrun(journal: Journal, run_id: str, job: Job, state: State, reason: 
 def _can_continue(db: sqlite3.Connection, earlier: _Earlier, plan_hash: str) -> bool:
     if earlier.state in (State.DONE, State.ABANDONED) or earlier.plan_hash != plan_hash:
         return False
+    # Killed after its last item but before it could say so: going on finds nothing to do, beginning anew would do all twice.
+    if earlier.state in _UNFINISHED:
+        return True
     return not earlier.is_planned or db.execute(_HAS_OPEN, span(earlier.origin)).fetchone() is not None
 
 
