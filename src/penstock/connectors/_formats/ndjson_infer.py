@@ -33,7 +33,7 @@ def inferred(blobs: Sequence[Blob], settings: FormatSettings) -> list[tuple[Colu
     for blob in blobs:
         mine: dict[str, None] = {}
         for block in _blocks(blob, settings):
-            for field in _kinds(block, blob):
+            for field in _kinds(block):
                 mine[field.name] = None
                 if field.name not in declared:
                     found[field.name] = _joined(found.get(field.name, pa.null()), field.type, field.name, blob)
@@ -64,17 +64,21 @@ def _blocks(blob: Blob, settings: FormatSettings) -> Iterator[bytes]:
                 return
 
 
-def _kinds(block: bytes, blob: Blob) -> pa.Schema:
-    """The reader's own guess for one block. Texts that look like times are texts: their zone would be lost."""
+def _kinds(block: bytes) -> Iterator[pa.Field]:
+    """The reader's own guesses for a block, one for each field and kind of value in it. Texts that look like times are
+    texts: their zone would be lost. A broken line counts for nothing; reading names it."""
     options = pj.ReadOptions(use_threads=False, block_size=len(block) + 1)
     try:
         schema = pj.read_json(pa.BufferReader(block), options).schema
-    except pa.ArrowInvalid as error:
-        raise DataError(
-            f"the fields of {blob.name} have no one type: {str(error).removeprefix('JSON parse error: ')}",
-            "correct the file; a field holds either texts, numbers, booleans, lists or objects",
-        ) from error
-    return pa.schema([field.with_type(_mapped(field.type, _untimed)) for field in schema])
+    except pa.ArrowInvalid:
+        lines = block.splitlines(keepends=True)
+        half = len(lines) // 2
+        for part in (b"".join(lines[:half]), b"".join(lines[half:])):
+            if half and part.strip():
+                yield from _kinds(part)
+        return
+    for field in schema:
+        yield field.with_type(_mapped(field.type, _untimed))
 
 
 def _untimed(kind: pa.DataType) -> pa.DataType:
@@ -105,7 +109,9 @@ def _joined(first: pa.DataType, second: pa.DataType, name: str, blob: Blob) -> p
         for field in second:
             fields[field.name] = _joined(fields.get(field.name, pa.null()), field.type, f"{name}.{field.name}", blob)
         return pa.struct(list(fields.items()))
-    raise DataError(f"field {name!r} of {blob.name} is {second}, but {first} in rows before", "correct the file")
+    raise DataError(
+        f"field {name!r} of {blob.name} is {second}, but {first} in rows before", "correct the file or declare the type"
+    )
 
 
 def _holds_float(kind: pa.DataType) -> bool:

@@ -149,7 +149,8 @@ def unified(files: Sequence[tuple[str, tuple[Column, ...]]]) -> tuple[Column, ..
                     f"column {column.name!r} is {before.type} in {where} and {column.type} in {path}",
                     "files of one table need types that go together; read them as two tables, or cast one",
                 )
-            found[column.name] = (both, found[column.name][1])
+            before, where = found[column.name]
+            found[column.name] = (both, where if both.type == before.type else path)
     return tuple(
         column if seen[name] == len(files) else replace(column, nullable=True) for name, (column, _) in found.items()
     )

@@ -36,9 +36,8 @@ def changes(table: tuple[Column, ...], load: tuple[Column, ...]) -> list[Change]
             found.append(Change("widened", f"column {column.name!r} was {before.type} and becomes {both.type}"))
         elif column.type != before.type:
             found.append(Change("narrowed", f"column {column.name!r} is {before.type} and comes as {column.type}"))
-        if before.nullable != column.nullable:
-            words = ("may be NULL now", "may not be NULL any more")
-            found.append(Change("nullability", f"column {column.name!r} {words[not column.nullable]}"))
+        if column.nullable and not before.nullable:
+            found.append(Change("nullability", f"column {column.name!r} may be NULL now"))
     found += [Change("dropped_column", f"column {name!r} does not come any more") for name in mine]
     return found
 

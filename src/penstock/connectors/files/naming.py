@@ -50,7 +50,8 @@ def file_name(name: TableName) -> str:
     """The folder or file stem of a table. Names longer than a file name may be keep their beginning and get a hash;
     the manifest holds them in full."""
     if any(not part or "\0" in part for part in name.parts):
-        raise SpecError(f"table {name} has an empty part or a NUL character", "rename the table in the target")
+        shown = ".".join(name.parts)
+        raise SpecError(f"table {shown!r} has an empty part or a NUL character", "rename the table in the target")
     joined = ".".join(encode(part) for part in name.parts)
     if joined[0] in "_-" or _DEVICES.match(joined):
         joined = f"%{ord(joined[0]):02x}{joined[1:]}"

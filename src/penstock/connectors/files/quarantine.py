@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from penstock.connectors._formats.port import Blob, Refusals, Refused, Span
-from penstock.connectors.files.naming import file_name, part_name
+from penstock.connectors.files.naming import file_name, part_name, table_name
 from penstock.connectors.files.root import Root
 from penstock.connectors.files.swap import sync_folder
 from penstock.core.errors import DataError
@@ -93,6 +93,16 @@ def refusals(root: Root, table: TableName, file: str, span: Span | None, bad_row
     kept = Quarantine(os.path.join(quarantine_folder(root, table), f"{name}.ndjson"))
     yield kept
     kept.finish()
+
+
+def quarantine_notes(root: Root) -> tuple[str, ...]:
+    """One note for each table with rows set aside."""
+    try:
+        names = sorted(os.listdir(root.state("quarantine")))
+    except FileNotFoundError:
+        return ()
+    counts = [(table_name(name), quarantined(root, table_name(name))) for name in names]
+    return tuple(f"{count} rows of {table} are in quarantine" for table, count in counts if count)
 
 
 def quarantined(root: Root, table: TableName) -> int:

@@ -7,6 +7,7 @@ import os
 from penstock.connectors.files.catalog import FilesCatalog
 from penstock.connectors.files.lock import TableLock
 from penstock.connectors.files.options import FileOptions
+from penstock.connectors.files.quarantine import quarantine_notes
 from penstock.connectors.files.reader import FilesReader
 from penstock.connectors.files.stop import StopFlag
 from penstock.connectors.files.writer import FilesWriter
@@ -26,8 +27,8 @@ class FilesSession:
     def check(self) -> Health:
         path = self._options.root.path
         if os.path.isdir(path):
-            writable = os.access(path, os.W_OK)
-            return Health(f"folder {path}", notes=() if writable else ("read-only",))
+            notes = () if os.access(path, os.W_OK) else ("read-only",)
+            return Health(f"folder {path}", notes=(*notes, *quarantine_notes(self._options.root)))
         return Health(f"folder {path}", notes=("made on the first load",))
 
     def catalog(self) -> Catalog:

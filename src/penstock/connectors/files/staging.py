@@ -18,6 +18,7 @@ from penstock.core.load import Load
 # Behind the names of staged files, so that other programs which look for `**/*.parquet` do not take them for data.
 STAGED = ".staged"
 _PLAN = "load.json"
+_GONE = ".gone"
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def check_files(staging: Staging, ledger: list[Mark], rows_of: Callable[[str], i
 
 
 def leftovers(root: Root, load: Load) -> list[Staging]:
-    """Staging of other loads of the same job and table."""
+    """Staging of other loads of the same job and table, and what is left of removals that were interrupted."""
     folder = root.state("staging")
     try:
         names = sorted(os.listdir(folder))
@@ -139,21 +140,30 @@ def leftovers(root: Root, load: Load) -> list[Staging]:
     for name in names:
         staging = Staging(root.state("staging", name))
         plan = plan_of(staging)
-        if plan and (plan.job, plan.table) == (load.job, load.table) and plan.load_id != load.load_id:
+        if plan and (plan.job, plan.table) == (load.job, load.table) and name != part_name(load.load_id):
             found.append(staging)
     return found
 
 
 def remove(staging: Staging) -> None:
-    """Remove a staging folder, its plan last so that an interrupted removal can be found and ended."""
-    for name in _listed(staging.path):
+    """Remove a staging folder. It loses its name at once, so that a load whose removal is interrupted does not look
+    prepared, and its plan last, so that the rest can be found."""
+    gone = staging.path if staging.path.endswith(_GONE) else f"{staging.path}{_GONE}"
+    if os.path.isdir(staging.path) and gone != staging.path:
+        remove_tree(gone)
+        os.rename(staging.path, gone)
+    for name in _listed(gone):
         if name != _PLAN:
-            _remove_path(os.path.join(staging.path, name))
-    _remove_path(staging.path)
+            remove_tree(os.path.join(gone, name))
+    remove_tree(gone)
 
 
 def remove_tree(path: str) -> None:
-    _remove_path(path)
+    """Remove a file, link or folder; nothing where there is none."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
 
 
 def _listed(path: str) -> list[str]:
@@ -161,10 +171,3 @@ def _listed(path: str) -> list[str]:
         return os.listdir(path)
     except FileNotFoundError:
         return []
-
-
-def _remove_path(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    elif os.path.lexists(path):
-        os.unlink(path)
