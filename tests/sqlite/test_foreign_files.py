@@ -18,6 +18,7 @@ from penstock.core.schema import Column, Fidelity, TypePolicy
 from tests.duckdb.loading import described, opened, query_of, read, source_of, spec_of, table_of
 
 URL = "sqlite:rows.db"
+_FIRST = dt.datetime.fromisoformat("2024-01-01 00:00:00")
 MANY = 3000  # more than the driver looks at to guess a type
 
 
@@ -70,7 +71,7 @@ def one_column(folder: Path, declared: str, values: list[Any]) -> tuple[Column, 
         ("DATE", ["2024-02-29", "2023-02-29"], pa.string(), None),
         ("DATE", [19782], pa.int64(), None),
         ("DATETIME", ["2024-01-01 00:00:00", "2024-01-01 00:00:00.5"], pa.timestamp("us"),
-         [dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 1, 0, 0, 0, 500_000)]),
+         [_FIRST, _FIRST.replace(microsecond=500_000)]),
         ("TIMESTAMP", ["2024-01-01 00:00:00", "2024-01-01T00:00:00"], pa.string(), None),
         ("TIMESTAMP", ["2024-01-01 00:00:00.1234567"], pa.string(), None),
         ("TIMESTAMP", ["2024-01-01 00:00:00Z"], pa.string(), None),

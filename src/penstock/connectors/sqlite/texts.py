@@ -1,8 +1,8 @@
 """Dates, times, UUIDs and decimals as the text SQLite keeps, exact in both directions and for every value of the carrier.
 
 Years 1 to 9999 are written as everybody does, so that SQLite's own date functions understand them. Others follow
-ISO 8601-2: Y and seven digits beyond 9999, which sorts after the plain ones; a minus and seven digits before year 1, which
-sorts before them. Infinity is a word.
+ISO 8601-2: Y and twelve digits beyond 9999, which sorts after the plain ones; a minus and twelve digits before year 1,
+which sorts before them. Infinity is a word.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from penstock.core.schema import DATE_INFINITY, TIMESTAMP_INFINITY
 
 _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896  # 0001-01-01 and 9999-12-31
 _DAY_S = 86_400
+_YEAR_DIGITS = 12  # of the last year that 64 bits of seconds reach
 _PER_S = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _ZONE = "+00:00"
 _MOMENT = (
-    r"^(?:(?P<infinity>-?infinity)|(?P<mark>[Y-]?)(?P<year>\d{4,7})-(?P<month>\d\d)-(?P<day>\d\d)"
+    r"^(?:(?P<infinity>-?infinity)|(?P<mark>[Y-]?)(?P<year>\d{4,12})-(?P<month>\d\d)-(?P<day>\d\d)"
     r"(?:[ T](?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)(?:\.(?P<fraction>\d{1,9}))?)?(?P<zone>\+00:00|Z)?)$"
 )
+
+_TIME = r"^(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)(?:\.(?P<fraction>\d{1,9}))?$"
 
 
 def from_text(array: pa.Array, kind: pa.DataType, name: str) -> pa.Array:
@@ -75,26 +78,25 @@ def _moment_to_text(array: pa.Array) -> pa.Array:
 
 
 def _any_moment_to_text(ticks: pl.Series, per_s: int, is_zoned: bool) -> pa.Array:
-    column = pl.col("t")
-    days = column // (_DAY_S * per_s) if per_s else column
-    year, month, day = _civil(days)
-    digits = pl.when(year > 9999).then(pl.lit("Y")).when(year < 1).then(pl.lit("-")).otherwise(pl.lit(""))
-    width = pl.when((year > 9999) | (year < 1)).then(_zfill(year.abs(), 7)).otherwise(_zfill(year, 4))
-    parts = [digits, width, pl.lit("-"), _zfill(month, 2), pl.lit("-"), _zfill(day, 2)]
-    if per_s:
-        rest = column % (_DAY_S * per_s)
-        parts += [pl.lit(" "), *_clock(rest, per_s)] + ([pl.lit(_ZONE)] if is_zoned else [])
     end = TIMESTAMP_INFINITY if per_s else DATE_INFINITY
-    text = (
-        pl.when(column == end)
+    days = ticks // (_DAY_S * per_s) if per_s else ticks
+    parts: dict[str, pl.Series] = dict(zip(("year", "month", "day"), _civil(days), strict=True))
+    year = pl.col("year")
+    mark = pl.when(year > 9999).then(pl.lit("Y")).when(year < 1).then(pl.lit("-")).otherwise(pl.lit(""))
+    digits = pl.when((year > 9999) | (year < 1)).then(_zfill(year.abs(), _YEAR_DIGITS)).otherwise(_zfill(year, 4))
+    text = [mark, digits, pl.lit("-"), _zfill(pl.col("month"), 2), pl.lit("-"), _zfill(pl.col("day"), 2)]
+    if per_s:
+        parts["rest"] = ticks % (_DAY_S * per_s)
+        text += [pl.lit(" "), *_clock(pl.col("rest"), per_s)] + ([pl.lit(_ZONE)] if is_zoned else [])
+    found = pl.DataFrame({"ticks": ticks, **parts}).select(
+        pl.when(pl.col("ticks") == end)
         .then(pl.lit("infinity"))
-        .when(column == -end)
+        .when(pl.col("ticks") == -end)
         .then(pl.lit("-infinity"))
-        .when(column.is_null())
-        .then(None)
-        .otherwise(pl.concat_str(parts))
+        .when(pl.col("ticks").is_not_null())
+        .then(pl.concat_str(text))
     )
-    return ticks.to_frame("t").select(text).to_series().to_arrow().cast(pa.string())
+    return found.to_series().to_arrow().cast(pa.string())
 
 
 def _clock(rest: pl.Expr, per_s: int) -> list[pl.Expr]:
@@ -114,17 +116,17 @@ def _zfill(number: pl.Expr, width: int) -> pl.Expr:
     return number.cast(pl.String).str.zfill(width)
 
 
-def _civil(days: pl.Expr) -> tuple[pl.Expr, pl.Expr, pl.Expr]:
+def _civil(days: pl.Series) -> tuple[pl.Series, pl.Series, pl.Series]:
     """Year, month, day of a day number, in the proleptic Gregorian calendar: cycles of 400 years that begin in March."""
     shifted = days + 719_468
     era = shifted // 146_097
     of_era = shifted - era * 146_097
     of_400 = (of_era - of_era // 1460 + of_era // 36_524 - of_era // 146_096) // 365
-    of_year = of_era - (365 * of_400 + of_400 // 4 - of_400 // 100)
-    month = (5 * of_year + 2) // 153
-    day = of_year - (153 * month + 2) // 5 + 1
-    civil = pl.when(month < 10).then(month + 3).otherwise(month - 9)
-    return of_400 + era * 400 + (civil <= 2).cast(pl.Int64), civil, day
+    of_year = of_era - (of_400 * 365 + of_400 // 4 - of_400 // 100)
+    from_march = (of_year * 5 + 2) // 153
+    day = of_year - (from_march * 153 + 2) // 5 + 1
+    month = from_march + 3 - (from_march >= 10).cast(pl.Int64) * 12
+    return of_400 + era * 400 + (month <= 2).cast(pl.Int64), month, day
 
 
 def _moment_from_text(array: pa.Array, kind: pa.DataType) -> pa.Array:
@@ -137,44 +139,48 @@ def _moment_from_text(array: pa.Array, kind: pa.DataType) -> pa.Array:
 
 def _any_moment_from_text(array: pa.Array, kind: pa.DataType) -> pa.Array:
     per_s = 0 if pa.types.is_date(kind) else _PER_S[kind.unit]
-    parts = pl.Series("t", array.cast(pa.large_string())).str.extract_groups(_MOMENT).struct.unnest()
-    number = {name: pl.col(name).cast(pl.Int64) for name in ("year", "month", "day", "hour", "minute", "second")}
-    year = pl.when(pl.col("mark") == "-").then(-number["year"]).otherwise(number["year"])
-    days = _days(year, number["month"], number["day"])
-    # February 30 is a day number too; only a real date comes back from it.
-    is_real = (_civil(days)[1] == number["month"]) & (_civil(days)[2] == number["day"])
-    is_real &= pl.col("zone").is_not_null() == bool(per_s and kind.tz)
-    is_real &= pl.col("hour").is_null() | bool(per_s)
     end = TIMESTAMP_INFINITY if per_s else DATE_INFINITY
-    ticks: pl.Expr = days
+    parts = pl.Series("t", array.cast(pa.large_string())).str.extract_groups(_MOMENT).struct.unnest()
+    year, month, day = (parts[name].cast(pl.Int64) for name in ("year", "month", "day"))
+    days = _days(year * (1 - (parts["mark"] == "-").cast(pl.Int64) * 2), month, day)
+    # February 30 is a day number too; only a real date comes back from it.
+    _, real_month, real_day = _civil(days)
+    is_real = (real_month == month) & (real_day == day)
+    is_real &= (parts["zone"].is_not_null() == bool(per_s and kind.tz)) & (parts["hour"].is_null() | bool(per_s))
+    ticks = days
     if per_s:
-        fraction = pl.col("fraction").fill_null("").str.pad_end(9, "0").cast(pl.Int64, strict=False).fill_null(0)
-        clock = number["hour"].fill_null(0) * 3600 + number["minute"].fill_null(0) * 60 + number["second"].fill_null(0)
-        ticks = (days * _DAY_S + clock) * per_s + fraction // (10**9 // per_s)
-        is_real &= (number["hour"].fill_null(0) < 24) & (number["minute"].fill_null(0) < 60)
-        is_real &= (number["second"].fill_null(0) < 60) & (fraction % (10**9 // per_s) == 0)
-    found = parts.select(
+        hour, minute, second = (parts[name].cast(pl.Int64).fill_null(0) for name in ("hour", "minute", "second"))
+        nanos = parts["fraction"].fill_null("").str.pad_end(9, "0").cast(pl.Int64)
+        is_real &= (hour < 24) & (minute < 60) & (second < 60) & (nanos % (10**9 // per_s) == 0)
+        ticks = (days * _DAY_S + hour * 3600 + minute * 60 + second) * per_s + nanos // (10**9 // per_s)
+    found = pl.DataFrame({"ticks": ticks, "real": is_real, "infinity": parts["infinity"]}).select(
         pl.when(pl.col("infinity") == "infinity")
         .then(pl.lit(end))
         .when(pl.col("infinity") == "-infinity")
         .then(pl.lit(-end))
-        .when(is_real)
-        .then(ticks)
-        .otherwise(None)
+        .when(pl.col("real"))
+        .then(pl.col("ticks"))
         .cast(pl.Int64 if per_s else pl.Int32)
-    ).to_series()
+    )
+    return _all_found(found.to_series(), array, kind)
+
+
+def _all_found(found: pl.Series, array: pa.Array, kind: pa.DataType) -> pa.Array:
+    """`found` as `kind`. Raises ArrowInvalid with the first text of `array` that gave nothing."""
     if found.null_count() != array.null_count:
         wrong = array.filter(pc.and_(found.is_null().to_arrow(), array.is_valid()))[0].as_py()
         raise pa.ArrowInvalid(f"{wrong!r}")
-    return found.to_arrow().cast(pa.int64() if per_s else pa.int32()).view(kind)
+    is_narrow = pa.types.is_date(kind) or pa.types.is_time32(kind)
+    return found.to_arrow().cast(pa.int32() if is_narrow else pa.int64()).view(kind)
 
 
-def _days(year: pl.Expr, month: pl.Expr, day: pl.Expr) -> pl.Expr:
+def _days(year: pl.Series, month: pl.Series, day: pl.Series) -> pl.Series:
     """The inverse of _civil."""
     shifted = year - (month <= 2).cast(pl.Int64)
     era = shifted // 400
     of_400 = shifted - era * 400
-    of_year = (153 * pl.when(month > 2).then(month - 3).otherwise(month + 9) + 2) // 5 + day - 1
+    from_march = month - 3 + (month <= 2).cast(pl.Int64) * 12
+    of_year = (from_march * 153 + 2) // 5 + day - 1
     return era * 146_097 + of_400 * 365 + of_400 // 4 - of_400 // 100 + of_year - 719_468
 
 
@@ -191,19 +197,13 @@ def _time_to_text(array: pa.Array) -> pa.Array:
 
 def _time_from_text(array: pa.Array, kind: pa.DataType) -> pa.Array:
     per_s = _PER_S[kind.unit]
-    parts = pl.Series("t", array.cast(pa.large_string())).str.extract_groups(r"^(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?$")
-    hour, minute, second, fraction = (pl.col(name) for name in parts.struct.unnest().columns)
-    clock = (hour.cast(pl.Int64) * 60 + minute.cast(pl.Int64)) * 60 + second.cast(pl.Int64)
-    nanos = fraction.fill_null("").str.pad_end(9, "0").cast(pl.Int64)
-    ticks = clock * per_s + nanos // (10**9 // per_s)
-    is_real = (minute.cast(pl.Int64) < 60) & (second.cast(pl.Int64) < 60) & (ticks <= _DAY_S * per_s)
-    is_real &= nanos % (10**9 // per_s) == 0
-    found = parts.struct.unnest().select(pl.when(is_real).then(ticks)).to_series()
-    if found.null_count() != array.null_count:
-        wrong = array.filter(pc.and_(found.is_null().to_arrow(), array.is_valid()))[0].as_py()
-        raise pa.ArrowInvalid(f"{wrong!r}")
-    base = pa.int32() if pa.types.is_time32(kind) else pa.int64()
-    return found.to_arrow().cast(base).view(kind)
+    found = pl.Series("t", array.cast(pa.large_string())).str.extract_groups(_TIME).struct.unnest()
+    hour, minute, second = (found[name].cast(pl.Int64) for name in ("hour", "minute", "second"))
+    nanos = found["fraction"].fill_null("").str.pad_end(9, "0").cast(pl.Int64)
+    ticks = (hour * 3600 + minute * 60 + second) * per_s + nanos // (10**9 // per_s)
+    is_real = (minute < 60) & (second < 60) & (ticks <= _DAY_S * per_s) & (nanos % (10**9 // per_s) == 0)
+    known = pl.DataFrame({"t": ticks, "real": is_real}).select(pl.when(pl.col("real")).then(pl.col("t")))
+    return _all_found(known.to_series(), array, kind)
 
 
 # ---- UUIDs and decimals
