@@ -212,10 +212,8 @@ def test_row_security_that_would_hide_rows_is_an_error_and_not_a_half_replaced_t
 @pytest.mark.parametrize("codec", ["native", "portable"])
 def test_a_value_that_cannot_be_stored_is_named_with_table_and_column(dsn, codec):
     data = pa.table({"id": [1], "name": ["a\0b"]})
-    with session(dsn) as opened, pytest.raises(DataError, match=r"cannot write into table public\.t.*") as caught:
+    with session(dsn) as opened, pytest.raises(DataError, match=r"cannot write into table public\.t.*column.*name"):
         load_whole(opened, load_of("public.t", data.schema, options={"codec": codec}), data)
-
-    assert "name" in str(caught.value) or "0x00" in str(caught.value)
 
 
 # ---- keys

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from functools import cache
-from typing import cast
+from typing import Any, cast
 
 import psycopg.pq
 
@@ -20,6 +20,8 @@ FUNCTIONS = (
     "PQflush",
     "PQsslInUse",
 )
+# With these an error is noticed in the middle of COPY IN over TLS too.
+OPTIONAL = ("PQsslStruct", "SSL_peek")
 
 
 @cache
@@ -31,7 +33,8 @@ def why_not() -> str:
         return f"the compiled module is missing (no C compiler when penstock was installed?): {error}"
     try:
         library = _library()
-        addresses = {name: ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0 for name in FUNCTIONS}
+        addresses = {name: _address(getattr(library, name)) for name in FUNCTIONS}
+        addresses |= {name: _address(getattr(library, name, None)) for name in OPTIONAL}
         version = library.PQlibVersion()
     except (OSError, AttributeError) as error:
         return f"the libpq of psycopg's {psycopg.pq.__impl__} implementation is out of reach: {error}"
@@ -45,6 +48,10 @@ def require() -> None:
     """Bind the codec, or raise NotSupported with the reason."""
     if reason := why_not():
         raise NotSupported(f"binary COPY is not available: {reason}")
+
+
+def _address(function: Any) -> int:
+    return 0 if function is None else ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
 def _library() -> ctypes.CDLL:

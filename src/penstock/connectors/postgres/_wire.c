@@ -222,14 +222,24 @@ WireOutcome wire_put(PGconn *conn, const uint8_t *data, size_t size, size_t *sen
     }
 }
 
+/* Look at the next `size` bytes from the server without taking them; how many are there, or less than 1. */
+static long peek(PGconn *conn, uint8_t *start, size_t size)
+{
+    if (!wire_libpq.ssl_in_use(conn))
+        return (long)recv(wire_libpq.socket(conn), start, size, MSG_PEEK | MSG_DONTWAIT);
+    if (wire_libpq.ssl_struct == NULL || wire_libpq.ssl_peek == NULL)
+        return -1;
+    void *ssl = wire_libpq.ssl_struct(conn, "OpenSSL");
+    return ssl == NULL ? -1 : wire_libpq.ssl_peek(ssl, start, (int)size);
+}
+
 bool wire_target_failed(PGconn *conn)
 {
     /* libpq keeps an ErrorResponse to itself until PQputCopyEnd, and the server swallows all data meanwhile. So look
-     * at what is about to arrive: 'E', a length, 'S' for the severity field. On an encrypted connection nothing is
-     * recognised here, and the error shows at the end of the COPY. */
+     * at what is about to arrive: 'E', a length, 'S' for the severity field. An error that is missed here (encryption
+     * by GSSAPI, or libpq has read it) shows at the end of the COPY. */
     uint8_t start[6];
-    ssize_t seen = recv(wire_libpq.socket(conn), start, sizeof start, MSG_PEEK | MSG_DONTWAIT);
-    if (seen == (ssize_t)sizeof start && start[0] == 'E' && start[5] == 'S' && wire_get32(start + 1) < 65536)
+    if (peek(conn, start, sizeof start) == (long)sizeof start && start[0] == 'E' && start[5] == 'S' && wire_get32(start + 1) < 65536)
         return true;
     /* A notice, or the end of the connection. Reading is needed for either: libpq pretends that writes succeed on a
      * broken connection for as long as there may be an error message to read. */
@@ -244,7 +254,8 @@ static PyObject *module_bind(PyObject *Py_UNUSED(module), PyObject *addresses)
         {"PQgetCopyData", &wire_libpq.get_copy_data}, {"PQfreemem", &wire_libpq.freemem},
         {"PQconsumeInput", &wire_libpq.consume_input}, {"PQsocket", &wire_libpq.socket},
         {"PQputCopyData", &wire_libpq.put_copy_data}, {"PQflush", &wire_libpq.flush},
-        {"PQsslInUse", &wire_libpq.ssl_in_use},
+        {"PQsslInUse", &wire_libpq.ssl_in_use}, {"PQsslStruct", &wire_libpq.ssl_struct},
+        {"SSL_peek", &wire_libpq.ssl_peek},
     };
     void *found[sizeof wanted / sizeof *wanted];
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
@@ -253,11 +264,8 @@ static PyObject *module_bind(PyObject *Py_UNUSED(module), PyObject *addresses)
             return NULL;
         found[i] = PyLong_AsVoidPtr(address);
         Py_DECREF(address);
-        if (found[i] == NULL) {
-            if (!PyErr_Occurred())
-                PyErr_Format(PyExc_ValueError, "no address for %s", wanted[i].name);
+        if (found[i] == NULL && PyErr_Occurred())
             return NULL;
-        }
     }
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
         memcpy(wanted[i].slot, &found[i], sizeof found[i]);
@@ -296,7 +304,7 @@ static PyObject *module_discard(PyObject *Py_UNUSED(module), PyObject *args)
 }
 
 static PyMethodDef module_methods[] = {
-    {"bind", module_bind, METH_O, "Set the addresses of libpq's functions: a mapping of name to int."},
+    {"bind", module_bind, METH_O, "Set the addresses of libpq's functions: a mapping of name to int; 0 where PQsslStruct or SSL_peek is missing."},
     {"discard", module_discard, METH_VARARGS,
      "discard(connection, timeout_ms) -> outcome: read a COPY OUT to its end and throw it away."},
     {NULL, NULL, 0, NULL},

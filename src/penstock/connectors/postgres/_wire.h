@@ -115,6 +115,8 @@ typedef struct {
     int (*put_copy_data)(PGconn *, const char *, int);
     int (*flush)(PGconn *);
     int (*ssl_in_use)(PGconn *);
+    void *(*ssl_struct)(PGconn *, const char *);   /* these two may be missing */
+    int (*ssl_peek)(void *, void *, int);
 } WireLibpq;
 
 extern WireLibpq wire_libpq;

@@ -62,7 +62,14 @@ def cause(error: BaseException) -> str:
     if not primary:
         return _plain(str(error))
     detail = diagnosis.message_detail if diagnosis is not None else None
-    return _plain(f"{primary} ({_plain(detail)})" if detail else primary)
+    place = _COPIED.search(diagnosis.context or "") if diagnosis is not None else None
+    row = f"row {place[1]}" + (f", column {place[2]!r}" if place[2] else "") if place else ""
+    added = ", ".join(part for part in (row, _plain(detail or "")) if part)
+    return _plain(f"{primary} ({added})" if added else primary)
+
+
+# Where in a COPY an error came up; the value that may stand behind it is left out.
+_COPIED = re.compile(r"^COPY .*?, line (\d+)(?:, column (.*?)(?::|$))?", re.MULTILINE)
 
 
 def _plain(text: str) -> str:

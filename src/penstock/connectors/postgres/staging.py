@@ -191,6 +191,16 @@ def _text(array: pa.Array, name: str) -> pa.Array:
         raise DataError(f"column {name!r}: {error}") from error
 
 
+def _plain(array: pa.Array, name: str) -> pa.Array:
+    """Text for CSV. The server would refuse a NUL character as well, but not say in which column."""
+    import pyarrow.compute as pc
+
+    text = _text(array, name)
+    if pc.any(pc.match_substring(text, "\0")).as_py():
+        raise DataError(f"column {name!r}: text holds a NUL character, which PostgreSQL cannot store")
+    return text
+
+
 def _write_portable(session: PostgresSession, load: Load, sql: str, batches: Iterator[pa.RecordBatch]) -> Written:
     """Everything as text in CSV: the server reads each value in its column's own type. Quoted empty text is no NULL."""
     from pyarrow import csv
@@ -204,7 +214,7 @@ def _write_portable(session: PostgresSession, load: Load, sql: str, batches: Ite
                 session.stop_if_cancelled(f"cannot write into table {load.table}")
                 if batch.num_rows:
                     with _naming(load):
-                        arrays = [_text(a, c.name) for a, c in zip(batch.columns, load.columns, strict=True)]
+                        arrays = [_plain(a, c.name) for a, c in zip(batch.columns, load.columns, strict=True)]
                     sink = pa.BufferOutputStream()
                     csv.write_csv(pa.RecordBatch.from_arrays(arrays, names=batch.schema.names), sink, options)
                     copy.write(sink.getvalue().to_pybytes())
