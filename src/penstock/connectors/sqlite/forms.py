@@ -21,6 +21,8 @@ from penstock.core.schema import Column, Fidelity
 INTEGER, REAL, TEXT, BLOB = "integer", "real", "text", "blob"
 
 # What arrives from the driver for a storage class.
+EXACT_INTEGERS = 2**53  # beyond it a double skips integers
+_FRACTIONS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
 ARROW = {INTEGER: pa.int64(), REAL: pa.float64(), TEXT: pa.string(), BLOB: pa.binary()}
 _DECIMAL = re.compile(r"DECIMAL_TEXT\((\d+),\s*(\d+)\)\Z")
 _LOGICAL = {"json": "JSON_TEXT", "uuid": "UUID_TEXT", "interval": "DURATION_TEXT"}
@@ -155,14 +157,39 @@ def to_stored(array: pa.Array, name: str, nan: str) -> pa.Array:
 
 
 def widened(array: pa.Array, kind: pa.DataType, name: str) -> pa.Array:
-    """Values that are kept as text, in the carrier that the target's column has, so that equal values are equal text."""
+    """Values in the carrier that the target's column has, where that matters: of what is kept as text equal values must
+    be equal text, and an integer among doubles must be one."""
     array = _decoded(array)
+    if pa.types.is_floating(kind) and pa.types.is_integer(array.type):
+        _check_doubles(array, name)
     if array.type == kind or storage_of(array.type) != TEXT or is_text(array.type) or is_text(kind):
         return array
     try:
         return array.cast(kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(f"column {name!r} does not fit the target's {kind}: {error}", "cast it in the job") from error
+
+
+def _check_doubles(array: pa.Array, name: str) -> None:
+    ends = pc.min_max(array).as_py()
+    if ends["min"] is not None and not -EXACT_INTEGERS <= ends["min"] <= ends["max"] <= EXACT_INTEGERS:
+        raise DataError(f"column {name!r} has integers of more digits than a double, which the target holds", "cast it")
+
+
+def reformed(name: str, held: pa.DataType, wanted: pa.DataType) -> str:
+    """SQL that turns text of the quoted column `name` from the form of one carrier into that of a wider one; "" where the
+    forms are equal."""
+    if pa.types.is_decimal(wanted) and (pa.types.is_decimal(held) or held == pa.uint64()):
+        before, after = getattr(held, "scale", 0), wanted.scale
+        more = "0" * (after - before)
+        return "" if not more else f"{name} || '{more if before else '.' + more}'"
+    if not pa.types.is_temporal(wanted) or pa.types.is_date(wanted) or held.unit == wanted.unit:
+        return ""
+    before, after = _FRACTIONS[held.unit], _FRACTIONS[wanted.unit]
+    more = "0" * (after - before) if before else "." + "0" * after
+    zone = len(texts.ZONE) if getattr(wanted, "tz", None) else 0
+    longer = f"substr({name}, 1, length({name}) - {zone}) || '{more}' || substr({name}, length({name}) - {zone} + 1)"
+    return f"CASE WHEN {name} LIKE '%infinity' THEN {name} ELSE {longer} END"
 
 
 def _decoded(array: pa.Array) -> pa.Array:

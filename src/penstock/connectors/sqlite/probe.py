@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from penstock.connectors.sqlite.database import Connection
+from penstock.connectors.sqlite.forms import EXACT_INTEGERS
 from penstock.core.names import quote
 from penstock.core.schema import Column, Fidelity
 
 NATIVE = "sqlite:"
-EXACT_INTEGERS = 2**53
 _SIZE = re.compile(r"(?:DECIMAL|NUMERIC|NUMBER|MONEY)\s*\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)\Z")
 _COLUMNS_A_QUERY = 200
 _DAY = "[0-9][0-9][0-9][0-9]-[0-1][0-9]-[0-3][0-9]"

@@ -17,6 +17,7 @@ from penstock.connectors.sqlite.database import Connection
 from penstock.connectors.sqlite.forms import (
     ARROW,
     BLOB,
+    EXACT_INTEGERS,
     INTEGER,
     REAL,
     TEXT,
@@ -25,7 +26,7 @@ from penstock.connectors.sqlite.forms import (
     own_carrier,
     storage_of,
 )
-from penstock.connectors.sqlite.probe import EXACT_INTEGERS, affinity, is_decimal
+from penstock.connectors.sqlite.probe import affinity, is_decimal
 from penstock.connectors.sqlite.session import SqliteSession
 from penstock.core.errors import DataError, Missing, SourceChanged, SpecError
 from penstock.core.load import BatchSize, Chunk, CursorValue, Source

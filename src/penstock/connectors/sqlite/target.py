@@ -11,8 +11,19 @@ import pyarrow as pa
 from penstock.connectors._sql.publish import Step
 from penstock.connectors.sqlite.catalog import Held, HeldColumn, described, held_tables, local_name
 from penstock.connectors.sqlite.database import Connection
-from penstock.connectors.sqlite.forms import BLOB, INTEGER, REAL, TEXT, form_of, is_text, own_carrier, storage_of
-from penstock.connectors.sqlite.probe import EXACT_INTEGERS, NATIVE, affinity
+from penstock.connectors.sqlite.forms import (
+    BLOB,
+    EXACT_INTEGERS,
+    INTEGER,
+    REAL,
+    TEXT,
+    form_of,
+    is_text,
+    own_carrier,
+    reformed,
+    storage_of,
+)
+from penstock.connectors.sqlite.probe import NATIVE, affinity
 from penstock.core.errors import NotSupported, SchemaChanged, SpecError
 from penstock.core.load import Load, Mode
 from penstock.core.names import TableName, quote
@@ -208,7 +219,6 @@ def _meeting(
     column = choice.column
     wanted = column.type if _same(now.type, column.type) else _common(now.type, column.type)
     what = f"column {held.name!r} is {column.type} now and {now.type} in the target"
-    has_values = True
     if wanted is None or not keeps(held.declared, wanted):
         raise SchemaChanged(
             f"table {load.table} does not fit: {what}, and {held.declared or 'no type'} does not hold the values of both",
@@ -223,9 +233,10 @@ def _meeting(
             f"table {load.table} does not fit: {what}, and its declared type {held.declared} says {now.type}",
             "cast it in the job, or load into another table",
         )
-    steps = []
-    if has_values and pa.types.is_floating(wanted) and pa.types.is_integer(now.type):
-        name = quote(held.name)
+    steps, name = [], quote(held.name)
+    if storage_of(wanted) == TEXT and is_wider and (form := reformed(name, now.type, wanted)):
+        steps.append(Step(f"UPDATE {quote(target.name)} SET {name} = {form} WHERE {name} IS NOT NULL"))
+    if pa.types.is_floating(wanted) and pa.types.is_integer(now.type):
         wide = (
             f"SELECT count(*) FROM {quote(target.name)} WHERE {name} > {EXACT_INTEGERS} OR {name} < -{EXACT_INTEGERS}"
         )

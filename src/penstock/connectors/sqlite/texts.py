@@ -18,7 +18,7 @@ _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896  # 0001-01-01 and 9999-12-31
 _DAY_S = 86_400
 _YEAR_DIGITS = 12  # of the last year that 64 bits of seconds reach
 _PER_S = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-_ZONE = "+00:00"
+ZONE = "+00:00"
 _MOMENT = (
     r"^(?:(?P<infinity>-?infinity)|(?P<mark>[Y-]?)(?P<year>\d{4,12})-(?P<month>\d\d)-(?P<day>\d\d)"
     r"(?:[ T](?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)(?:\.(?P<fraction>\d{1,9}))?)?(?P<zone>\+00:00|Z)?)$"
@@ -73,7 +73,7 @@ def _moment_to_text(array: pa.Array) -> pa.Array:
     if ends["min"] is None or (_FIRST_DAY * scale <= ends["min"] and ends["max"] < (_LAST_DAY + 1) * scale):
         plain = array.view(pa.timestamp(array.type.unit)) if is_zoned else array
         text = (plain.cast(pa.date32()) if pa.types.is_date64(plain.type) else plain).cast(pa.string())
-        return pc.binary_join_element_wise(text, _ZONE, "") if is_zoned else text
+        return pc.binary_join_element_wise(text, ZONE, "") if is_zoned else text
     return _any_moment_to_text(pl.Series(ticks), per_s, is_zoned)
 
 
@@ -87,7 +87,7 @@ def _any_moment_to_text(ticks: pl.Series, per_s: int, is_zoned: bool) -> pa.Arra
     text = [mark, digits, pl.lit("-"), _zfill(pl.col("month"), 2), pl.lit("-"), _zfill(pl.col("day"), 2)]
     if per_s:
         parts["rest"] = ticks % (_DAY_S * per_s)
-        text += [pl.lit(" "), *_clock(pl.col("rest"), per_s)] + ([pl.lit(_ZONE)] if is_zoned else [])
+        text += [pl.lit(" "), *_clock(pl.col("rest"), per_s)] + ([pl.lit(ZONE)] if is_zoned else [])
     found = pl.DataFrame({"ticks": ticks, **parts}).select(
         pl.when(pl.col("ticks") == end)
         .then(pl.lit("infinity"))
