@@ -33,7 +33,7 @@ def _connection(one: ConnectionCheck, paint: Paint) -> list[str]:
     if one.error:
         return [
             f"{_failed(paint)} connection {one.name}  {paint('dim', url)}",
-            *indent(error_lines(mask(one.error.what), mask(one.error.hint), paint), "       "),
+            *indent(error_lines(one.error.what, one.error.hint, paint), "       "),
         ]
     state = paint("green", "ok    ") if one.is_open else paint("dim", "unseen")
     lines = [f"{state} connection {one.name}  {paint('dim', url)}"]

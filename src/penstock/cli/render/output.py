@@ -81,7 +81,7 @@ class Output:
             about = {"kind": type(error).__name__, "what": mask(error.what), "hint": mask(error.hint)}
             self.line(json.dumps({"event": "error", **about, "exit_code": error.exit_code}, ensure_ascii=False))
         paint = self.error_paint
-        first, *rest = error_lines(mask(error.what), mask(error.hint), paint)
+        first, *rest = error_lines(error.what, error.hint, paint)
         sys.stderr.write("\n".join([f"{paint('red', 'error:')} {first}", *rest]) + "\n")
         if self.is_verbose:
             sys.stderr.write(mask("".join(traceback.format_exception(error))))

@@ -88,7 +88,7 @@ def _job(job: JobReport, tables: Sequence[TableResult], begin_ms: int, end_ms: i
         _error("the job", job.error) if job.error else "",
         _proof(tables),
         _stages(job),
-        _curves(job.samples, begin_ms, end_ms),
+        _curves(job, begin_ms, end_ms),
         *(_failed(item) for item in job.failed),
         _notes(job.notes, "Notes"),
     ]
@@ -142,9 +142,13 @@ def _stages(job: JobReport) -> str:
     return _table(head, rows, (1, 2, 3, 4, 5))
 
 
-def _curves(samples: Sequence[SampleLine], begin_ms: int, end_ms: int) -> str:
+def _curves(job: JobReport, begin_ms: int, end_ms: int) -> str:
+    samples = job.samples
     if len(samples) < 2:
         return ""
+    if not job.resumed_from:  # a plan begins with nothing done; one that is continued begins with what was done before
+        first = samples[0]
+        samples = (SampleLine(job.started_ms, 0, 0, 0, 0, 0, 0, 0.0, first.rss_bytes), *samples)
     speed = [
         (later.at_ms, 1000 * (later.rows - earlier.rows) / max(1, later.at_ms - earlier.at_ms))
         for earlier, later in itertools.pairwise(samples)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from penstock.api import Report, TableResult
 from penstock.cli.render import numbers
 from penstock.cli.render.text import Cell, Paint, error_lines, indent, table
+from penstock.core.secret import mask
 from penstock.engine.history import ItemLine, JobReport, RunLine
 from penstock.engine.outcome import Counts, JobOutcome, RunOutcome, State
 
@@ -133,7 +134,7 @@ def report_lines(report: Report, paint: Paint, *, is_verbose: bool) -> list[str]
         ]
         if len(shown) < len(job.notes):
             lines.append(f"  ... and {len(job.notes) - len(shown)} more notes: --verbose shows them")
-    lines += [f"{numbers.moment(note.at_ms)}  {note.kind}: {note.text}" for note in report.run.notes]
+    lines += [f"{numbers.moment(note.at_ms)}  {note.kind}: {mask(note.text)}" for note in report.run.notes]
     return lines
 
 

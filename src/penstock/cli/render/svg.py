@@ -10,6 +10,8 @@ from penstock.api.records import ItemSpan
 _WIDTH = 1000
 _LEFT = 130
 _LANE = 18
+# For programs that draw SVG without the page's style, such as converters to PDF; the style knows dark screens too.
+_FILLS = {"k0": "#9aa5b5", "k1": "#2f74c0", "k2": "#8a63c7", "k3": "#1a7f4b", "kf": "#c0362c"}
 _KINDS = {"prepare": "k0", "load": "k1", "count": "k2", "publish": "k3"}
 
 
@@ -31,7 +33,7 @@ def timeline(spans: Sequence[ItemSpan], begin_ms: int, end_ms: int) -> str:
         took = (span.finished_ms - span.started_ms) / 1000
         title = escape(f"{span.key} ({span.kind}): {span.state}, {took:.2f} s, {span.rows:,} rows")
         parts.append(
-            f'<rect class="{style}" x="{x:.1f}" y="{places[span.job, span.worker] + 2}" width="{width:.1f}" '
+            f'<rect class="{style}" fill="{_FILLS[style]}" x="{x:.1f}" y="{places[span.job, span.worker] + 2}" width="{width:.1f}" '
             f'height="{_LANE - 5}"><title>{title}</title></rect>'
         )
     parts.append(_axis(height, begin_ms, end_ms))
@@ -54,8 +56,10 @@ def curve(
             f"{_LEFT + (at - begin_ms) * x_scale:.1f},{floor - value / top * (floor - 6):.1f}" for at, value in points
         )
         first, last = _LEFT + (points[0][0] - begin_ms) * x_scale, _LEFT + (points[-1][0] - begin_ms) * x_scale
-        parts.append(f'<polygon class="area" points="{first:.1f},{floor} {line} {last:.1f},{floor}"/>')
-        parts.append(f'<polyline class="line" points="{line}"/>')
+        parts.append(
+            f'<polygon class="area" fill="{_FILLS["k1"]}" fill-opacity="0.18" points="{first:.1f},{floor} {line} {last:.1f},{floor}"/>'
+        )
+        parts.append(f'<polyline class="line" fill="none" stroke="{_FILLS["k1"]}" points="{line}"/>')
     parts.append(_axis(height, begin_ms, end_ms))
     return "".join(parts) + "</svg>"
 

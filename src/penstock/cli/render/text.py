@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from penstock.core.secret import mask
+
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 _STATES = {
     "done": "green",
@@ -62,5 +64,5 @@ def indent(lines: Sequence[str], by: str = "  ") -> list[str]:
 
 
 def error_lines(what: str, hint: str, paint: Paint) -> list[str]:
-    """An error as people read it: what on the first lines, the hint below."""
-    return [*what.splitlines(), *([paint("cyan", f"  -> {hint}")] if hint else [])]
+    """An error as people read it: what on the first lines, the hint below; secrets masked, whoever wrote it."""
+    return [*mask(what).splitlines(), *([paint("cyan", f"  -> {mask(hint)}")] if hint else [])]
