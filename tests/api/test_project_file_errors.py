@@ -308,6 +308,8 @@ def test_limits_of_calls_are_refused_where_no_calls_are_made(read: Read) -> None
     text = 'version: 1\nconnections:\n  c: {url: "sqlite:x.db", rate: {per_minute: 5}}\njobs: {}\n'
 
     assert errors(read, text) == [
-        "penstock.yml:3:34: per_minute counts calls, which connections.c does not make; "
-        "for a database or a folder set rate.rows_per_s or max_connections"
+        (
+            "penstock.yml:3:34: per_minute counts calls, which connections.c does not make; "
+            "for a database or a folder set rate.rows_per_s or max_connections"
+        )
     ]
