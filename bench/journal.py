@@ -72,6 +72,9 @@ class EmptyJob:
     def shared(self) -> Mapping[str, str]:
         return {}
 
+    def resume(self, known: Known) -> None:
+        pass
+
     def recover(self, error: PenstockError) -> bool:
         return False
 

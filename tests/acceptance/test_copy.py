@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
+import signal
+import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import duckdb
@@ -422,3 +427,42 @@ def test_nothing_of_a_secret_shows(postgres_server, tmp_path):
     assert "wr0ng" not in ran.stdout + ran.stderr
     assert b"wr0ng" not in (tmp_path / ".penstock" / "journal.db").read_bytes()
     assert penstock is not None
+
+
+def test_a_resumed_run_holds_its_target_against_other_jobs(source, target, tmp_path):
+    """Killed after its plan was complete, a run claims its tables again when it goes on."""
+    many_rows(source, 200_000)
+    sql(source, "CREATE TABLE small AS SELECT 1 AS id")
+    one = Project(tmp_path / "one", source, target, tables=["public.*"], chunk_size="64 KiB", workers=1)
+    one.load()
+    first = subprocess.Popen([sys.executable, "-m", "penstock", "run"], cwd=tmp_path / "one", start_new_session=True)
+    _wait_for(tmp_path / "one", "SELECT count(*) FROM items WHERE kind = 'load' AND state = 'done'", 5)
+    _wait_for(tmp_path / "one", "SELECT is_planned FROM job_runs", 1)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+
+    second = subprocess.Popen([sys.executable, "-m", "penstock", "run"], cwd=tmp_path / "one", start_new_session=True)
+    try:
+        _wait_for(tmp_path / "one", "SELECT count(*) FROM job_runs", 2)
+        _wait_for(tmp_path / "one", "SELECT max(done_here) FROM job_runs", 1)
+        other, said = Project(tmp_path / "two", source, target, tables=["public.big"], retry={"attempts": 1}).attempt()
+        running = second.poll() is None
+    finally:
+        second.wait(timeout=120)
+
+    assert second.returncode == 0
+    assert not running or other.exit_code == 11, said
+
+
+def _wait_for(root: Path, query: str, least: int, timeout_s: float = 60) -> None:
+    until = time.monotonic() + timeout_s
+    while time.monotonic() < until:
+        with (
+            contextlib.suppress(sqlite3.OperationalError),
+            contextlib.closing(sqlite3.connect(f"file:{root}/.penstock/journal.db?mode=ro", uri=True)) as connection,
+        ):
+            found = connection.execute(query).fetchone()
+            if found and (found[0] or 0) >= least:
+                return
+        time.sleep(0.01)
+    raise AssertionError(f"never happened: {query}")

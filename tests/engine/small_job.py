@@ -68,6 +68,9 @@ class SmallJob:
     def shared(self) -> Mapping[str, str]:
         return self.share()
 
+    def resume(self, known: Known) -> None:
+        pass
+
     def recover(self, error: PenstockError) -> bool:
         return self.recovery(error)
 

@@ -138,6 +138,11 @@ class Job(Protocol):
         """
         ...
 
+    def resume(self, known: Known) -> None:
+        """Called in place of plan() when a resumed run's plan was complete, before shared(): take again what plan()
+        takes for its groups (claims of target tables). May be repeated after an error."""
+        ...
+
     def shared(self) -> Mapping[str, str]:
         """Small facts sent along with every item from now on; asked before items are handed out, so it must be cheap
         when nothing changed. Also the first call of a resumed run whose plan was complete: it opens what it needs."""

@@ -59,6 +59,7 @@ class Planning:
         self._patience = Patience(policy)
         self._sharing = Patience(policy)
         self._shared: Mapping[str, str] | None = None
+        self._takes_up = begun.is_planned
 
     @property
     def is_due(self) -> bool:
@@ -98,6 +99,9 @@ class Planning:
             return None
         try:
             with job_call(f"preparing job {self._job.name!r}", self._job.connections):
+                if self._takes_up:
+                    self._job.resume(self._known())
+                    self._takes_up = False
                 shared = self._job.shared()
         except PenstockError as error:
             wait_s = self._sharing.failed(error)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from penstock.core.errors import ConnectionLost, PenstockError, SnapshotLost
 from penstock.core.item import Item, Json, PlannedGroup
-from penstock.core.load import BatchSize, Chunk
+from penstock.core.load import BatchSize, Chunk, Load
 from penstock.core.ports import Ability, Connector, Session, Snapshots
 from penstock.core.secret import Secret
 from penstock.core.spec import ConnectionSpec, CopySpec, Project, RunSpec, digest
@@ -61,7 +61,7 @@ class CopyJob:
         self._salts = salts(spec)
         self._sessions: dict[str, Session] = {}
         self._snapshot = ""
-        self._plans: list[TablePlan] = []
+        self._claimed: dict[str, Load] = {}
 
     @property
     def name(self) -> str:
@@ -95,16 +95,20 @@ class CopyJob:
 
     def plan(self, known: Known) -> Iterator[PlannedGroup]:
         """Survey everything first, so that what is wrong is said before a row moves; then table by table, largest first."""
-        for facts in known.groups.values():
-            self._claim(decode(facts, self._salts))
+        self.resume(known)
         now = datetime.now(UTC).isoformat(timespec="microseconds")
         for table in self.survey():
             group = str(table.spec.target_table)
             if group not in known.groups:
                 plan, chunks = self.plan_table(table, known.state, now)
-                self._claim(plan)
+                self._claim(plan.load)
                 self._session(TARGET).writer().plan(plan.load)  # says now what publish could not do later
                 yield PlannedGroup(group, tuple(items(plan, chunks, table)), encode(plan, self._salts))
+
+    def resume(self, known: Known) -> None:
+        """Claim the target tables of groups that were planned before."""
+        for facts in known.groups.values():
+            self._claim(decode(facts, self._salts).load)
 
     def survey(self) -> list[Surveyed]:
         """The job's tables, checked; opens both ends and the snapshot. Writes nothing."""
@@ -119,33 +123,21 @@ class CopyJob:
         return survey(self.spec, ends, options.choice, options.full_refresh, options.accept_schema_changes)
 
     def shared(self) -> Mapping[str, str]:
-        """The snapshot's token; a resumed run whose plan was complete opens its snapshot here."""
+        """The snapshot's token. Opens what is not open: after a resume of a complete plan, or when recover() could not."""
         if Ability.SNAPSHOT in self._connectors[SOURCE].abilities:
             self._session(SOURCE)
+        if self._claimed:
+            self._session(TARGET)
         return {SNAPSHOT: self._snapshot} if self._snapshot else {}
 
     def recover(self, error: PenstockError) -> bool:
-        """After a lost snapshot or connection: a new snapshot for the source, the claims again for the target.
-
-        Opening may fail as well while the server is still down; the item's next try comes here again.
-        """
+        """After a lost snapshot or connection: drop what is dead; shared() opens a new snapshot and claims again."""
         if not isinstance(error, ConnectionLost):
             return False
-        changed = False
-        for side in (SOURCE, TARGET):
-            if side in self._sessions and (not _alive(self._sessions[side]) or _snapshot_gone(error, side)):
-                self._drop(side)
-                changed = True
-        try:
-            if changed:
-                self._session(SOURCE)
-                for plan in self._plans:
-                    self._session(TARGET).writer().claim(plan.load)
-        except PenstockError:
-            self._drop(SOURCE)
-            self._drop(TARGET)
-            return False
-        return changed
+        dead = [side for side, session in self._sessions.items() if not _alive(session) or _snapshot_gone(error, side)]
+        for side in dead:
+            self._drop(side)
+        return bool(dead)
 
     def settle(self, item: Item, result: Json) -> tuple[StateChange, ...]:
         """A publish that read rows moves its table's watermark; one that read none leaves it where it was."""
@@ -195,19 +187,30 @@ class CopyJob:
         )
         return plan, chunks
 
-    def _claim(self, plan: TablePlan) -> None:
-        self._session(TARGET).writer().claim(plan.load)
-        self._plans.append(plan)
+    def _claim(self, load: Load) -> None:
+        if load.load_id not in self._claimed:
+            self._session(TARGET).writer().claim(load)
+            self._claimed[load.load_id] = load
 
     def _session(self, side: str) -> Session:
         """The planner's own session; the source's holds the snapshot, the target's the claims."""
         if side not in self._sessions:
             session = self._open(self.connections[side])
+            try:
+                self._take_hold(side, session)
+            except PenstockError:
+                session.close()
+                raise
             self._sessions[side] = session
-            if side == SOURCE and Ability.SNAPSHOT in self._connectors[SOURCE].abilities:
-                assert isinstance(session, Snapshots)
-                self._snapshot = session.hold_snapshot()
         return self._sessions[side]
+
+    def _take_hold(self, side: str, session: Session) -> None:
+        if side == TARGET:
+            for load in self._claimed.values():
+                session.writer().claim(load)
+        elif Ability.SNAPSHOT in self._connectors[SOURCE].abilities:
+            assert isinstance(session, Snapshots)
+            self._snapshot = session.hold_snapshot()
 
     def _drop(self, side: str) -> None:
         session = self._sessions.pop(side, None)
