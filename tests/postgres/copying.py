@@ -1,8 +1,10 @@
-"""Whole tables through the wire codec."""
+"""Whole tables through the wire codec, and queries that take long."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -14,6 +16,7 @@ Conn = psycopg.Connection[Any]
 INT4 = Field("a", "int4", pa.int32())
 INT8 = Field("a", "int8", pa.int64())
 TEXT = Field("a", "text", pa.string())
+SOON_S = 20.0
 
 
 def copy_out(query: str) -> str:
@@ -22,6 +25,13 @@ def copy_out(query: str) -> str:
 
 def copy_in(table: str) -> str:
     return f"COPY {table} FROM STDIN (FORMAT binary)"
+
+
+ENDLESS = copy_out("SELECT a.i::int8 FROM generate_series(1, 30000) a (i), generate_series(1, 30000) b (i)")
+SLEEPING = copy_out("SELECT pg_sleep(60)::text")
+# Large enough rows that the server has sent the first of them when it falls asleep. (A server that is terminated while
+# it waits for its client to read says nothing, since it cannot.)
+DOZING = copy_out("SELECT repeat('x', 100000) FROM generate_series(1, 20) i WHERE i <= 10 OR pg_sleep(60) IS NOT NULL")
 
 
 def read(conn: Conn, query: str, fields: Sequence[Field], **options: Any) -> pa.Table:
@@ -42,3 +52,40 @@ def write(conn: Conn, table: str, fields: Sequence[Field], batches: Iterable[pa.
 
 def one_column(values: Iterable[Any], type_: pa.DataType, name: str = "a") -> pa.RecordBatch:
     return pa.record_batch({name: pa.array(values, type_)})
+
+
+def numbers(start: int, rows: int = 10_000) -> pa.RecordBatch:
+    return one_column(range(start, start + rows), pa.int64())
+
+
+def write_all(writer: CopyWriter, batches: Iterable[pa.RecordBatch]) -> None:
+    for batch in batches:
+        writer.write(batch)
+
+
+def terminate(victim: Conn, by: Conn) -> None:
+    by.execute("SELECT pg_terminate_backend(%s)", [victim.info.backend_pid])
+
+
+def count(conn: Conn, table: str = "t") -> int:
+    row = conn.execute(f"SELECT count(*) FROM {table}").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def after(seconds: float) -> Callable[[], bool]:
+    """A stop that says so from `seconds` after now."""
+    at = time.monotonic() + seconds
+    return lambda: time.monotonic() > at
+
+
+def drop(batches: Iterable[pa.RecordBatch]) -> None:
+    for _ in batches:
+        pass
+
+
+@contextlib.contextmanager
+def soon() -> Iterator[None]:
+    start = time.monotonic()
+    yield
+    assert time.monotonic() - start < SOON_S

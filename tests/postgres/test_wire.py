@@ -10,10 +10,10 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from penstock.connectors.postgres.wire import CopyReader, CopyWriter, Field
+from penstock.connectors.postgres.wire import CopyReader, Field
 from penstock.core.errors import DataError, NotSupported
 from tests.parts.postgres import PostgresServer
-from tests.postgres.copying import INT4, TEXT, Conn, copy_in, copy_out, one_column, read, write
+from tests.postgres.copying import INT4, TEXT, Conn, copy_out, one_column, read, write
 
 pytestmark = pytest.mark.postgres
 
@@ -317,111 +317,6 @@ def test_value_of_50_mb_goes_through_between_small_ones(conn: Conn) -> None:
         conn.execute("SELECT length(a), md5(a) FROM t ORDER BY 1 DESC LIMIT 1").fetchone()
         == conn.execute("SELECT 50000000, md5(repeat('0123456789', 5000000))").fetchone()
     )
-
-
-@pytest.mark.parametrize(
-    ("column", "wire", "sql_type", "expected"),
-    [
-        (pa.array(["b", None, "b"]).dictionary_encode(), "text", "text", ["b", None, "b"]),
-        (pa.array(["x", "long enough for a view"], pa.string_view()), "text", "text", ["x", "long enough for a view"]),
-        (pa.array(["x", None], pa.large_string()), "text", "text", ["x", None]),
-        (pa.array([b"ab"], pa.binary(2)), "bytea", "bytea", [b"ab"]),
-        (pa.array([1, 200], pa.uint8()), "int2", "int2", [1, 200]),
-        (pa.array([2**64 - 1], pa.uint64()), "numeric", "numeric", [Decimal(2**64 - 1)]),
-        (pa.array([Decimal("1.5")], pa.decimal256(50, 2)), "numeric", "numeric", [Decimal("1.50")]),
-        (pa.array([10**9], pa.timestamp("ns")), "timestamp", "text", ["1970-01-01 00:00:01"]),
-        (pa.array([3600], pa.time32("s")), "time", "text", ["01:00:00"]),
-        (pa.array([b"\0" * 15 + b"\1"], pa.binary(16)), "uuid", "text", ["00000000-0000-0000-0000-000000000001"]),
-        (pa.array(["[1]"], pa.json_()), "jsonb", "text", ["[1]"]),
-        (pa.array([[1, None]], pa.large_list(pa.int64())), "int4[]", "int[]", [[1, None]]),
-        (pa.array([[1, 2]], pa.list_(pa.int32(), 2)), "int4[]", "int[]", [[1, 2]]),
-        (pa.nulls(2), "int4", "int", [None, None]),
-    ],
-    ids=names,
-)
-def test_other_arrow_types_are_cast_on_writing(
-    conn: Conn, column: pa.Array, wire: str, sql_type: str, expected: list[Any]
-) -> None:
-    stored = wire if sql_type == "text" else sql_type
-    conn.execute(f"CREATE TEMP TABLE t (a {stored})")
-    field = Field("a", wire, pa.list_(pa.int32()) if wire.endswith("[]") else column.type)
-
-    write(conn, "t", [field], [pa.record_batch({"a": column})])
-
-    assert [row[0] for row in conn.execute(f"SELECT a::{sql_type} FROM t")] == expected
-
-
-@pytest.mark.parametrize(
-    ("wire", "type_", "values", "cause"),
-    [
-        ("int2", pa.int32(), [1, 40_000], "Integer value 40000 not in range: -32768 to 32767 (int2)"),
-        ("oid", pa.int64(), [1, -1], "value -1 is not an oid (0 to 4294967295)"),
-        ("text", pa.string(), ["a", "b\0c"], "text contains a zero byte, which PostgreSQL cannot store"),
-        (
-            "text[]",
-            pa.list_(pa.string()),
-            [["a"], ["b", "\0"]],
-            "text contains a zero byte, which PostgreSQL cannot store",
-        ),
-        ("time", pa.time64("us"), [0, 86_400_000_001], "time is 86400000001 microseconds after midnight"),
-        ("date", pa.date32(), [0, -(2**31)], "date is -2147483648 days from 1970-01-01, which PostgreSQL cannot store"),
-        (
-            "timestamp",
-            pa.timestamp("us"),
-            [0, -(2**63)],
-            "timestamp is -9223372036854775808 microseconds from 1970-01-01, which PostgreSQL cannot store",
-        ),
-    ],
-    ids=names,
-)
-def test_value_that_postgresql_cannot_hold_is_refused_with_its_place(
-    conn: Conn, wire: str, type_: pa.DataType, values: list[Any], cause: str
-) -> None:
-    conn.execute(f"CREATE TEMP TABLE t (a {wire})")
-    field = Field("a", wire, type_)
-    storage = {"time": pa.int64(), "date": pa.int32(), "timestamp": pa.int64()}.get(wire)
-    column = pa.array(values, storage).view(type_) if storage else pa.array(values, type_)
-
-    with CopyWriter(conn, copy_in("t"), [field]) as writer:
-        writer.write(pa.record_batch({"a": column.slice(0, 1)}))
-        with pytest.raises(DataError) as caught:
-            writer.write(pa.record_batch({"a": column}))
-
-    assert str(caught.value) == f'column "a", row 3: {cause}'
-    assert conn.execute("SELECT count(*) FROM t").fetchone() == (0,)
-
-
-def test_slices_are_written_as_what_they_show(conn: Conn) -> None:
-    conn.execute("CREATE TEMP TABLE t (b bool, n numeric(9,2), s text, l int[])")
-    batch = pa.record_batch(
-        {
-            "b": pa.array([True, None, False, True] * 5),
-            "n": pa.array([Decimal("1.25"), None, Decimal("-3"), Decimal(0)] * 5, pa.decimal128(9, 2)),
-            "s": pa.array(["one", None, "", "four"] * 5),
-            "l": pa.array([[1, None], None, [], [2, 3]] * 5, pa.list_(pa.int32())),
-        }
-    )
-    fields = [
-        Field("b", "bool", pa.bool_()),
-        Field("n", "numeric", pa.decimal128(9, 2)),
-        Field("s", "text", pa.string()),
-        Field("l", "int4[]", pa.list_(pa.int32())),
-    ]
-
-    write(conn, "t", fields, [batch.slice(3, 6), batch.slice(0, 0), batch.slice(9, 11).slice(1, 3)])
-
-    expected = [*batch.slice(3, 6).to_pylist(), *batch.slice(10, 3).to_pylist()]
-    assert [dict(zip("bnsl", row, strict=True)) for row in conn.execute("TABLE t")] == expected
-
-
-def test_zero_byte_under_a_null_is_no_text(conn: Conn) -> None:
-    conn.execute("CREATE TEMP TABLE t (a text)")
-    offsets, data = pa.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0"), pa.py_buffer(b"\0x")
-    column = pa.Array.from_buffers(pa.string(), 2, [pa.py_buffer(b"\2"), offsets, data])
-
-    write(conn, "t", [TEXT], [pa.record_batch({"a": column})])
-
-    assert conn.execute("TABLE t").fetchall() == [(None,), ("x",)]
 
 
 @pytest.mark.parametrize(
