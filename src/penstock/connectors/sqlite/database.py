@@ -103,7 +103,13 @@ class Connection:
         is_new = not os.path.exists(path)
         mode = "rwc" if create else "rw"
         self._driver = dbapi.connect(f"file:{url_quote(path)}?mode={mode}", autocommit=True)
-        timeout_ms = round(float(settings_of(spec)["busy_timeout_s"]) * 1000)
+        try:
+            self._set_up(round(float(settings_of(spec)["busy_timeout_s"]) * 1000), is_new)
+        except BaseException:
+            self._driver.close()
+            raise
+
+    def _set_up(self, timeout_ms: int, is_new: bool) -> None:
         self.ask(f"PRAGMA busy_timeout = {timeout_ms}")
         # A staging table takes its final name although some view elsewhere may be broken. Keys of other tables are the
         # database's business: with enforcement a REPLACE would delete the rows that refer to it.

@@ -93,7 +93,8 @@ def form_of(column: Column) -> Form | None:
     if storage == INTEGER:
         return Form("BOOLEAN" if pa.types.is_boolean(kind) else "INTEGER")
     if storage == REAL:
-        return Form("REAL", Fidelity.LOSSLESS if kind == pa.float64() else Fidelity.WIDENING)
+        note = "NaN is refused (see the option nan), and -0.0 becomes 0.0"
+        return Form("REAL", Fidelity.LOSSLESS if kind == pa.float64() else Fidelity.WIDENING, note)
     if storage == BLOB:
         return Form("BLOB")
     if is_text(kind):

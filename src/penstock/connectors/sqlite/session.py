@@ -42,9 +42,13 @@ class SqliteSession:
         self._cancelled = False
         settings_of(spec)
         if self.exists:
-            with self.call(f"cannot open {self.file.path}"):
-                # Opening reads nothing; a file that is no database shows with the first question.
-                self.reading.ask("SELECT count(*) FROM sqlite_schema")
+            try:
+                with self.call(f"cannot open {self.file.path}"):
+                    # Opening reads nothing; a file that is no database shows with the first question.
+                    self.reading.ask("SELECT count(*) FROM sqlite_schema")
+            except PenstockError:
+                self.close()
+                raise
 
     @property
     def exists(self) -> bool:
