@@ -52,6 +52,7 @@ def read_portable(
         cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         cursor.execute(f"SET TRANSACTION SNAPSHOT {literal(connection, token)}")
         cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(batch.size_bytes)})
+        reader.session.stop_if_cancelled(doing)
         cursor.execute(sql)
         with contextlib.closing(cursor.fetch_record_batch()) as batches:
             for given in batches:

@@ -27,13 +27,23 @@ if TYPE_CHECKING:
 Part = TypeVar("Part")
 
 
+def _nothing() -> None:
+    pass
+
+
 class Connection(psycopg.Connection[TupleRow]):
-    """A connection that remembers the built-in types it was told of: they never change, and every table asks for them."""
+    """A connection that asks `check` before each statement, so that a cancelled call of many statements begins no more of
+    them. It remembers the built-in types it was told of: they never change, and every table asks for them."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.check: Callable[[], None] = _nothing
         self.types_by_oid: dict[int, PgType] = {}
         self.types_by_name: dict[str, Declared] = {}
+
+    def execute(self, *arguments: Any, **options: Any) -> psycopg.Cursor[Any]:
+        self.check()
+        return super().execute(*arguments, **options)
 
 
 # Text forms that every server reads back to the same value.
@@ -125,6 +135,7 @@ class PostgresSession:
             connection.close()
             raise
         self.version = row[2]
+        connection.check = lambda: self.stop_if_cancelled("cannot go on")
         return connection
 
     def connect(self) -> Connection:
@@ -201,12 +212,12 @@ class PostgresSession:
 
     def stop_if_cancelled(self, doing: str, error: BaseException | None = None) -> None:
         """Raise TimedOut when the call in progress was cancelled."""
-        if self._cancelled:
+        if self.cancelled():
             raise TimedOut(f"{doing} of connection {self.spec.name!r}: the call was cancelled") from error
 
     def cancelled(self) -> bool:
         """Whether the call in progress is to end; for loops in compiled code."""
-        return self._cancelled
+        return self._cancelled and self._calls > 0
 
     @contextlib.contextmanager
     def cancel_with(self, cancel: Callable[[], None]) -> Iterator[None]:
@@ -220,7 +231,8 @@ class PostgresSession:
                 self._cancels.remove(cancel)
 
     def cancel(self) -> None:
-        """End the call in progress: it raises TimedOut. From any thread, more than once; nothing when nothing runs."""
+        """End the call in progress: it raises TimedOut. From any thread; nothing when nothing runs. To be repeated until
+        the call ends: a statement that is just being sent does not see it."""
         with self._guard:
             if self._calls == 0:
                 return
