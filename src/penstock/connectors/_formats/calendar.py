@@ -7,7 +7,11 @@ does: `0044-03-15 BC`.
 
 from __future__ import annotations
 
-import polars as pl
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import polars as pl
+
 
 DAY_S = 86_400
 TICKS_PER_S = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -25,12 +29,16 @@ _ZONE = r"(Z|z|[+-]\d{2}(?::?\d{2}(?::?\d{2})?)?)?"
 
 def date_texts(days: pl.Series, infinity: int) -> pl.Series:
     """Days as `YYYY-MM-DD`, years of more digits as they are, BC behind; the value `infinity` and its negative by name."""
+    import polars as pl
+
     frame = pl.DataFrame({"days": days.cast(pl.Int64), "value": days.cast(pl.Int64)})
     return _named(frame, _date_expr(), pl.lit(""), infinity)
 
 
 def timestamp_texts(ticks: pl.Series, unit: str, zone: str, infinity: int) -> pl.Series:
     """Ticks since 1970 as `YYYY-MM-DDTHH:MM:SS.ffffff` with all digits of the unit and `zone` ("Z" or "") behind."""
+    import polars as pl
+
     per_day = DAY_S * TICKS_PER_S[unit]
     frame = pl.DataFrame({"value": ticks.cast(pl.Int64)}).with_columns(days=pl.col("value") // per_day)
     clock = clock_expr(pl.col("value") - pl.col("days") * per_day, unit)
@@ -48,6 +56,8 @@ def clock_expr(ticks: pl.Expr, unit: str) -> pl.Expr:
 
 def parse_dates(texts: pl.Series, infinity: int) -> pl.Series:
     """The inverse of date_texts as Int64 days; NULL where the text is no date."""
+    import polars as pl
+
     groups = texts.str.extract_groups(rf"^{_DATE}( BC)?$").struct.unnest()
     year, month, day, era = (pl.col(name) for name in groups.columns)
     found = groups.select(days=_days(_year(year, era), month.cast(pl.Int64), day.cast(pl.Int64)))["days"]
@@ -57,6 +67,8 @@ def parse_dates(texts: pl.Series, infinity: int) -> pl.Series:
 def parse_timestamps(texts: pl.Series, unit: str, zoned: bool, infinity: int) -> pl.Series:
     """The inverse of timestamp_texts as Int64 ticks; NULL where the text is no time, has a zone where there should be none
     or none where there should be one, more digits than the unit, or lies outside 64 bits."""
+    import polars as pl
+
     groups = texts.str.extract_groups(rf"^{_DATE}(?:{_CLOCK})?{_ZONE}( BC)?$").struct.unnest()
     names = ("year", "month", "day", "hour", "minute", "second", "fraction", "zone", "era")
     parts = groups.rename(dict(zip(groups.columns, names, strict=True)))
@@ -76,6 +88,8 @@ def parse_timestamps(texts: pl.Series, unit: str, zoned: bool, infinity: int) ->
 
 def parse_clocks(texts: pl.Series, unit: str) -> pl.Series:
     """`HH:MM[:SS[.fff]]` up to 24:00:00 as Int64 ticks of a day; NULL where the text is none."""
+    import polars as pl
+
     groups = texts.str.extract_groups(r"^(\d{2}):(\d{2})(?::(\d{2})(?:\.(\d{1,9}))?)?$").struct.unnest()
     hour, minute, second, fraction = (pl.col(name) for name in groups.columns)
     nanos = fraction.fill_null("").str.pad_end(9, "0").cast(pl.Int64)
@@ -88,11 +102,15 @@ def parse_clocks(texts: pl.Series, unit: str) -> pl.Series:
 
 
 def _padded(number: pl.Expr, digits: int) -> pl.Expr:
+    import polars as pl
+
     return number.cast(pl.String).str.zfill(digits)
 
 
 def _date_expr() -> pl.Expr:
     """Column `days` as date text without the era."""
+    import polars as pl
+
     shifted = pl.col("days") + _EPOCH_SHIFT
     era = shifted // _ERA_DAYS
     of_era = shifted - era * _ERA_DAYS
@@ -107,6 +125,8 @@ def _date_expr() -> pl.Expr:
 
 
 def _named(frame: pl.DataFrame, text: pl.Expr, behind: pl.Expr, infinity: int) -> pl.Series:
+    import polars as pl
+
     era = pl.when(pl.col("days") < FIRST_DAY).then(pl.lit(" BC")).otherwise(behind)
     ends = pl.when(pl.col("value") == infinity).then(pl.lit("infinity"))
     named = ends.when(pl.col("value") == -infinity).then(pl.lit("-infinity"))
@@ -114,12 +134,16 @@ def _named(frame: pl.DataFrame, text: pl.Expr, behind: pl.Expr, infinity: int) -
 
 
 def _year(year: pl.Expr, era: pl.Expr) -> pl.Expr:
+    import polars as pl
+
     number = year.cast(pl.Int64)
     return pl.when(number == 0).then(None).when(era.is_not_null()).then(1 - number).otherwise(number)
 
 
 def _days(year: pl.Expr, month: pl.Expr, day: pl.Expr) -> pl.Expr:
     """Days since 1970-01-01, NULL for a day that does not exist."""
+    import polars as pl
+
     leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
     long = pl.when(month == 2).then(28 + leap.cast(pl.Int64)).when(month.is_in([4, 6, 9, 11])).then(30).otherwise(31)
     shifted = year - (month <= 2).cast(pl.Int64)
@@ -131,6 +155,8 @@ def _days(year: pl.Expr, month: pl.Expr, day: pl.Expr) -> pl.Expr:
 
 
 def _offset_s(zone: pl.Expr) -> pl.Expr:
+    import polars as pl
+
     digits = zone.str.replace_all(":", "").str.slice(1).str.pad_end(6, "0")
     hours, minutes, seconds = (digits.str.slice(at, 2).cast(pl.Int64, strict=False) for at in (0, 2, 4))
     total = hours * 3600 + minutes * 60 + seconds
@@ -139,6 +165,8 @@ def _offset_s(zone: pl.Expr) -> pl.Expr:
 
 
 def _with_infinity(texts: pl.Series, found: pl.Series, infinity: int) -> pl.Series:
+    import polars as pl
+
     frame = pl.DataFrame({"text": texts, "found": found})
     ends = pl.when(pl.col("text").is_in(["infinity", "inf"])).then(pl.lit(infinity, pl.Int64))
     named = ends.when(pl.col("text").is_in(["-infinity", "-inf"])).then(pl.lit(-infinity, pl.Int64))

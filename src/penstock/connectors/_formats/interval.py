@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import polars as pl
+from typing import TYPE_CHECKING
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from penstock.core.errors import DataError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _NANOS_PER_S = 1_000_000_000
 _PATTERN = r"^P(-?\d{1,10})M(-?\d{1,10})DT(-?)(\d{1,10})\.(\d{9})S$"
@@ -15,6 +19,8 @@ _WORD = 2**32
 
 def interval_to_text(array: pa.Array) -> pa.Array:
     """Each interval as `P<months>M<days>DT<seconds>.<9 digits>S`, each part with its own sign."""
+    import polars as pl
+
     negative = pl.col("nanos") < 0
     # The least int64 has no positive twin, so the magnitude is taken through the bitwise complement.
     magnitude = pl.when(negative).then(-(pl.col("nanos") + 1)).otherwise(pl.col("nanos")).cast(pl.UInt64)
@@ -35,6 +41,8 @@ def interval_to_text(array: pa.Array) -> pa.Array:
 
 def parse_intervals(array: pa.Array) -> pa.Array:
     """The inverse; NULL where the text is no such interval or its parts are too large."""
+    import polars as pl
+
     groups = pl.Series("text", array.cast(pa.large_string())).str.extract_groups(_PATTERN)
     parts = groups.struct.unnest()
     months, days, sign, seconds, nanos = (pl.col(name) for name in parts.columns)
@@ -64,6 +72,8 @@ def interval_from_text(array: pa.Array) -> pa.Array:
 
 def _parts(array: pa.Array) -> pl.DataFrame:
     """Months, days and nanoseconds of each value; the 16 bytes of a value are int32, int32, int64."""
+    import polars as pl
+
     data, count = array.buffers()[1], len(array)
     skip = array.offset
     halves = pl.Series(pa.Array.from_buffers(pa.int32(), 4 * (skip + count), [None, data])) if count else None

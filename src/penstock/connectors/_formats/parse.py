@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -15,6 +15,9 @@ from penstock.connectors._formats.settings import Dialect
 from penstock.connectors._formats.texts import ISO, UUID_BYTES, TransferEncoding, is_text, read_timestamps
 from penstock.core.errors import NotSupported
 from penstock.core.schema import DATE_INFINITY, TIMESTAMP_INFINITY, Column
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _UUID = r"^[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}$"
 _INFINITE = r"(?i)^[+-]?inf(inity)?$"
@@ -122,6 +125,8 @@ def _booleans(texts: pa.Array) -> pa.Array:
 
 
 def _temporals(texts: pa.Array, kind: pa.DataType, dialect: Dialect) -> pa.Array:
+    import polars as pl
+
     if pa.types.is_interval(kind):
         return parse_intervals(texts)
     if pa.types.is_date(kind):
@@ -142,6 +147,8 @@ def _temporals(texts: pa.Array, kind: pa.DataType, dialect: Dialect) -> pa.Array
 
 
 def _dates(texts: pa.Array, dialect: Dialect) -> pa.Array:
+    import polars as pl
+
     if dialect.date_format:
         return _polars(texts).str.to_date(dialect.date_format, strict=False).to_arrow().cast(pa.date32())
     try:
@@ -183,4 +190,6 @@ def _without_all_but(texts: pa.Array, pattern: str) -> pa.Array:
 
 
 def _polars(texts: pa.Array) -> pl.Series:
+    import polars as pl
+
     return pl.Series(texts.cast(pa.large_string()), dtype=pl.String)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,6 +21,9 @@ from penstock.connectors._formats.interval import interval_to_text
 from penstock.connectors._formats.settings import Dialect
 from penstock.core.errors import DataError
 from penstock.core.schema import DATE_INFINITY, TIMESTAMP_INFINITY
+
+if TYPE_CHECKING:
+    import polars as pl
 
 TransferEncoding = Literal["hex", "base64"]
 TimeUnit = Literal["ns", "us", "ms"]
@@ -136,6 +138,8 @@ def _with_zeros(digits: pa.Array, count: int) -> pa.Array:
 
 
 def _date_text(array: pa.Array, dialect: Dialect) -> pa.Array:
+    import polars as pl
+
     days = array.cast(pa.date32()) if pa.types.is_date64(array.type) else array
     number = days.view(pa.int32())
     plain = _within(number, FIRST_DAY, LAST_DAY - 1)
@@ -150,6 +154,8 @@ def _date_text(array: pa.Array, dialect: Dialect) -> pa.Array:
 
 
 def _timestamp_text(array: pa.Array, dialect: Dialect) -> pa.Array:
+    import polars as pl
+
     unit, zoned = array.type.unit, bool(array.type.tz)
     number = array.view(pa.int64())
     per_day = _DAY_S * TICKS_PER_S[unit]
@@ -189,6 +195,8 @@ def _within(number: pa.Array, low: int, high: int) -> bool:
 
 
 def _time_text(array: pa.Array) -> pa.Array:
+    import polars as pl
+
     unit = array.type.unit
     ticks = array.view(pa.int32() if pa.types.is_time32(array.type) else pa.int64()).cast(pa.int64())
     if _within(ticks, 0, _DAY_S * TICKS_PER_S[unit] - 1):
@@ -204,12 +212,16 @@ def _duration_text(array: pa.Array) -> pa.Array:
 
 
 def _uuid_text(array: pa.Array) -> pa.Array:
+    import polars as pl
+
     digits = _arrow(pl.Series(array.cast(pa.large_binary())).bin.encode("hex"))
     parts = [pc.utf8_slice_codeunits(digits, a, b) for a, b in ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32))]
     return pc.binary_join_element_wise(*parts, "-")
 
 
 def _binary_text(array: pa.Array, dialect: Dialect) -> pa.Array:
+    import polars as pl
+
     encoding: TransferEncoding = "hex" if dialect.binary_text == "hex" else "base64"
     return _arrow(pl.Series(array.cast(pa.large_binary())).bin.encode(encoding))
 

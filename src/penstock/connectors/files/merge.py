@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -25,6 +25,9 @@ from penstock.connectors.files.rowkeys import (
 from penstock.connectors.files.target import Target
 from penstock.connectors.files.version import Fill, Kept, VersionFile, scan
 from penstock.core.load import Mode
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _FROM = "from"
 
@@ -153,6 +156,8 @@ def _taken_out(merge: Merge, left: tuple[Kept, ...], names: tuple[str, ...]) -> 
 
 def _fills(merge: Merge, left: tuple[Kept, ...], best: pl.DataFrame, held: pl.DataFrame) -> dict[int, Fill]:
     """For columns that the load lacks, the values of the rows it replaces."""
+    import polars as pl
+
     loaded = {column.name for column in merge.target.load.columns}
     names = tuple(column.name for column in merge.target.file_columns if column.name not in loaded)
     if not names:
@@ -175,6 +180,8 @@ def _fills(merge: Merge, left: tuple[Kept, ...], best: pl.DataFrame, held: pl.Da
 
 def _append_reread(merge: Merge) -> Merged:
     """Of the rows at or below the last watermark (or without a cursor) only those that the table lacks, as a multiset."""
+    import polars as pl
+
     load = merge.target.load
     names = tuple(column.name for column in load.columns if column.name not in load.volatile)
     again = numbered(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-import polars as pl
 import pyarrow as pa
 
 from penstock.connectors._formats.infer import Guesses
@@ -17,6 +17,9 @@ from penstock.connectors.files.stamp import FoundFile
 from penstock.core.errors import DataError
 from penstock.core.schema import Column
 
+if TYPE_CHECKING:
+    pass
+
 # Upper case stays readable: partitions that differ by case only need a file system that tells them apart.
 _PLAIN = re.compile(rb"[A-Za-z0-9_.-]")
 _MOST_BYTES = 255
@@ -24,6 +27,8 @@ _MOST_BYTES = 255
 
 def split(batch: pa.RecordBatch, columns: tuple[str, ...]) -> Iterator[tuple[tuple[str | None, ...], pa.RecordBatch]]:
     """The rows of each partition with the columns that stay in the files, partitions in order of first appearance."""
+    import polars as pl
+
     schema = batch.schema
     texts = [to_text(batch.column(name), _logical(schema.field(name))) for name in columns]
     keys = pl.DataFrame([pl.Series(str(at), text, dtype=pl.String) for at, text in enumerate(texts)])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from penstock.connectors._formats.texts import to_text
 from penstock.core.schema import Column
+
+if TYPE_CHECKING:
+    import polars as pl
 
 FILE, ROW = "file", "row"
 _CURSOR = "cursor"
@@ -18,6 +21,8 @@ _OWN = (FILE, ROW, _CURSOR)
 
 def comparable(batch: pa.RecordBatch, names: Sequence[str]) -> pl.DataFrame:
     """The named columns in types that Polars compares exactly, as columns "0", "1", ...; other types as exact text."""
+    import polars as pl
+
     series = [pl.Series(str(at), _plain(batch, name)) for at, name in enumerate(names)]
     return pl.DataFrame(series)
 
@@ -38,6 +43,8 @@ def _plain(batch: pa.RecordBatch, name: str) -> pa.Array:
 
 def numbered(frames: Iterable[tuple[int, pl.DataFrame]]) -> pl.DataFrame:
     """Frames (file number, rows in order of the file) as one frame with FILE and ROW."""
+    import polars as pl
+
     parts: list[pl.DataFrame] = []
     next_row: dict[int, int] = {}
     for file, frame in frames:
@@ -58,6 +65,8 @@ def key_columns(frame: pl.DataFrame) -> list[str]:
 
 def with_order(frame: pl.DataFrame, cursor: pa.ChunkedArray | None) -> pl.DataFrame:
     """The frame with a rank of each row's cursor, NULL lowest, NaN highest; without a cursor all rank alike."""
+    import polars as pl
+
     if cursor is None or not len(cursor):
         return frame.with_columns(pl.lit(0, pl.Int64).alias(_CURSOR))
     whole = cursor.combine_chunks() if isinstance(cursor, pa.ChunkedArray) else cursor
@@ -76,6 +85,8 @@ def winners(frame: pl.DataFrame) -> pl.DataFrame:
 
 def met(rows: pl.DataFrame, keys: pl.DataFrame) -> pl.Series:
     """For each row whether its key is among `keys`."""
+    import polars as pl
+
     names = key_columns(keys)
     marked = keys.select(names).unique().with_columns(pl.lit(True).alias("met"))
     joined = rows.select(names).join(marked, on=names, how="left", nulls_equal=True, maintain_order="left")
@@ -84,6 +95,8 @@ def met(rows: pl.DataFrame, keys: pl.DataFrame) -> pl.Series:
 
 def mask_of(rows: pl.DataFrame, file: int, count: int) -> pa.Array:
     """True for the rows of `file` (of `count` rows) that are in `rows`."""
+    import polars as pl
+
     mine = rows.filter(pl.col(FILE) == file).select(ROW, pl.lit(True).alias("in"))
     every = pl.DataFrame({ROW: pl.int_range(count, eager=True, dtype=pl.Int64)})
     found = every.join(mine, on=ROW, how="left", maintain_order="left")["in"].fill_null(False)
@@ -92,5 +105,7 @@ def mask_of(rows: pl.DataFrame, file: int, count: int) -> pa.Array:
 
 def occurrence(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows with a column that counts equal ones from 0 on, in order of parts."""
+    import polars as pl
+
     ordered = rows.sort([FILE, ROW])
     return ordered.with_columns(pl.int_range(pl.len()).over(key_columns(rows)).alias("nth"))

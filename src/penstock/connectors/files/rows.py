@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import polars as pl
-import polars.exceptions as plx
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -15,6 +14,9 @@ from penstock.connectors._formats.port import Ends
 from penstock.core.errors import NotSupported, SpecError
 from penstock.core.load import Source, Window
 from penstock.core.schema import Column
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,9 @@ class Where:
 
     @classmethod
     def parse(cls, text: str) -> Where:
+        import polars as pl
+        import polars.exceptions as plx
+
         try:
             return cls(text, pl.sql_expr(text))
         except (plx.PolarsError, ValueError) as error:
@@ -39,6 +44,9 @@ class Where:
 
     def mask(self, batch: pa.RecordBatch) -> pa.Array:
         """True for the wanted rows of `batch`, which holds at least `columns`."""
+        import polars as pl
+        import polars.exceptions as plx
+
         frame = pl.DataFrame([_series(batch.column(name), name, self.text) for name in self.columns])
         try:
             found = frame.select(self.expression.alias("wanted")).to_series()
@@ -55,6 +63,8 @@ class Where:
 
 
 def _series(values: pa.Array, name: str, where: str) -> pl.Series:
+    import polars as pl
+
     if pa.types.is_decimal256(values.type) or pa.types.is_interval(values.type) or pa.types.is_map(values.type):
         raise NotSupported(
             f"where {where!r} uses column {name!r}, whose type {values.type} cannot be compared here",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from penstock.connectors.sqlite.texts import from_text, to_text
 from penstock.core.errors import DataError
+
+if TYPE_CHECKING:
+    pass
 
 _HEAD, _TAIL = '{"v":', "}"
 
@@ -26,6 +29,8 @@ def can_hold(kind: pa.DataType) -> bool:
 
 def to_json(array: pa.Array, name: str) -> pa.Array:
     """One JSON document a value, NULL for NULL. Raises DataError for a NaN or an infinity, which JSON does not know."""
+    import polars as pl
+
     plain = _convert(array, _leaf_to_plain(name))
     column = pl.Series("v", plain).to_frame().select(pl.struct("v").struct.json_encode().alias("v"))
     width = pl.col("v").str.len_chars().cast(pl.Int64) - len(_HEAD) - len(_TAIL)
@@ -35,6 +40,8 @@ def to_json(array: pa.Array, name: str) -> pa.Array:
 
 def from_json(array: pa.Array, kind: pa.DataType, name: str) -> pa.Array:
     """The inverse. Raises DataError for text that is no such document."""
+    import polars as pl
+
     plain = _plain(kind)
     assert plain is not None
     wrapped = (
@@ -141,6 +148,8 @@ def _convert_list(array: pa.Array, leaf: Leaf, kind: pa.DataType | None) -> pa.A
 
 
 def _leaf_to_plain(name: str) -> Leaf:
+    import polars as pl
+
     def convert(array: pa.Array, kind: pa.DataType) -> pa.Array:
         if _has_text(kind):
             return to_text(array)
@@ -154,6 +163,8 @@ def _leaf_to_plain(name: str) -> Leaf:
 
 
 def _leaf_from_plain(name: str) -> Leaf:
+    import polars as pl
+
     def convert(array: pa.Array, kind: pa.DataType) -> pa.Array:
         if _has_text(kind):
             return from_text(array.cast(pa.string()), kind, name)

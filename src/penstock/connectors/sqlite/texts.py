@@ -7,12 +7,16 @@ which sorts before them. Infinity is a word.
 
 from __future__ import annotations
 
-import polars as pl
+from typing import TYPE_CHECKING
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from penstock.core.errors import DataError
 from penstock.core.schema import DATE_INFINITY, TIMESTAMP_INFINITY
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896  # 0001-01-01 and 9999-12-31
 _DAY_S = 86_400
@@ -29,6 +33,8 @@ _TIME = r"^(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)(?:\.(?P<fraction>\d{
 
 def from_text(array: pa.Array, kind: pa.DataType, name: str) -> pa.Array:
     """Text as `kind`: a date, time, timestamp, decimal or UUID. Raises DataError naming the column `name`."""
+    import polars as pl
+
     try:
         if kind == pa.uuid():
             return _uuid_from_text(array)
@@ -66,6 +72,8 @@ def _ticks(array: pa.Array) -> tuple[pa.Array, int]:
 
 
 def _moment_to_text(array: pa.Array) -> pa.Array:
+    import polars as pl
+
     ticks, per_s = _ticks(array)
     is_zoned = per_s > 0 and array.type.tz is not None
     ends = pc.min_max(ticks).as_py()
@@ -78,6 +86,8 @@ def _moment_to_text(array: pa.Array) -> pa.Array:
 
 
 def _any_moment_to_text(ticks: pl.Series, per_s: int, is_zoned: bool) -> pa.Array:
+    import polars as pl
+
     end = TIMESTAMP_INFINITY if per_s else DATE_INFINITY
     days = ticks // (_DAY_S * per_s) if per_s else ticks
     parts: dict[str, pl.Series] = dict(zip(("year", "month", "day"), _civil(days), strict=True))
@@ -101,6 +111,8 @@ def _any_moment_to_text(ticks: pl.Series, per_s: int, is_zoned: bool) -> pa.Arra
 
 def _clock(rest: pl.Expr, per_s: int) -> list[pl.Expr]:
     """Parts of HH:MM:SS and the fraction, from ticks since midnight."""
+    import polars as pl
+
     seconds = rest // per_s
     parts = [
         _zfill(seconds // 3600, 2),
@@ -113,11 +125,15 @@ def _clock(rest: pl.Expr, per_s: int) -> list[pl.Expr]:
 
 
 def _zfill(number: pl.Expr, width: int) -> pl.Expr:
+    import polars as pl
+
     return number.cast(pl.String).str.zfill(width)
 
 
 def _civil(days: pl.Series) -> tuple[pl.Series, pl.Series, pl.Series]:
     """Year, month, day of a day number, in the proleptic Gregorian calendar: cycles of 400 years that begin in March."""
+    import polars as pl
+
     shifted = days + 719_468
     era = shifted // 146_097
     of_era = shifted - era * 146_097
@@ -138,6 +154,8 @@ def _moment_from_text(array: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def _any_moment_from_text(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    import polars as pl
+
     per_s = 0 if pa.types.is_date(kind) else _PER_S[kind.unit]
     end = TIMESTAMP_INFINITY if per_s else DATE_INFINITY
     parts = pl.Series("t", array.cast(pa.large_string())).str.extract_groups(_MOMENT).struct.unnest()
@@ -176,6 +194,8 @@ def _all_found(found: pl.Series, array: pa.Array, kind: pa.DataType) -> pa.Array
 
 def _days(year: pl.Series, month: pl.Series, day: pl.Series) -> pl.Series:
     """The inverse of _civil."""
+    import polars as pl
+
     shifted = year - (month <= 2).cast(pl.Int64)
     era = shifted // 400
     of_400 = shifted - era * 400
@@ -188,6 +208,8 @@ def _days(year: pl.Series, month: pl.Series, day: pl.Series) -> pl.Series:
 
 
 def _time_to_text(array: pa.Array) -> pa.Array:
+    import polars as pl
+
     per_s = _PER_S[array.type.unit]
     ticks = array.view(pa.int32() if pa.types.is_time32(array.type) else pa.int64()).cast(pa.int64())
     # 24:00:00 is a time too, and more than Arrow's own text form knows.
@@ -196,6 +218,8 @@ def _time_to_text(array: pa.Array) -> pa.Array:
 
 
 def _time_from_text(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    import polars as pl
+
     per_s = _PER_S[kind.unit]
     found = pl.Series("t", array.cast(pa.large_string())).str.extract_groups(_TIME).struct.unnest()
     hour, minute, second = (found[name].cast(pl.Int64) for name in ("hour", "minute", "second"))
@@ -210,6 +234,8 @@ def _time_from_text(array: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def _uuid_to_text(array: pa.Array) -> pa.Array:
+    import polars as pl
+
     digits = pl.Series("h", array.storage.cast(pa.large_binary())).bin.encode("hex").to_frame()
     part = pl.col("h").str
     parts = [part.slice(0, 8), part.slice(8, 4), part.slice(12, 4), part.slice(16, 4), part.slice(20, 12)]
@@ -217,6 +243,8 @@ def _uuid_to_text(array: pa.Array) -> pa.Array:
 
 
 def _uuid_from_text(array: pa.Array) -> pa.Array:
+    import polars as pl
+
     digits = pl.Series(array.cast(pa.large_string())).str.replace_all("[-{}]", "")
     plain = digits.str.decode("hex").to_arrow().cast(pa.binary()).cast(pa.binary(16))
     return pa.ExtensionArray.from_storage(pa.uuid(), plain)
@@ -224,6 +252,8 @@ def _uuid_from_text(array: pa.Array) -> pa.Array:
 
 def _decimal_to_text(array: pa.Array) -> pa.Array:
     """Plain digits: Arrow writes small numbers with an exponent, as 1E-10, from the seventh decimal place on."""
+    import polars as pl
+
     scale = array.type.scale
     if scale <= 6:
         return array.cast(pa.string()) if scale >= 0 else array.cast(_whole(array.type)).cast(pa.string())
