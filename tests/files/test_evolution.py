@@ -71,7 +71,7 @@ def test_a_change_the_policy_forbids_is_refused_before_anything_is_written(
     lake.put(OLD)
     before = lake.files()
 
-    with pytest.raises(SchemaChanged, match="table public.orders: column") as caught:
+    with pytest.raises(SchemaChanged, match=r"table public\.orders: column") as caught:
         lake.put(new, mode=mode, policy=SchemaPolicy(**{change: answer}))
 
     assert f"{change}: evolve" in caught.value.hint

@@ -101,12 +101,22 @@ def test_the_manifest_says_what_the_table_consists_of(lake: Lake) -> None:
         assert (lake.root / "public.orders" / file["path"]).stat().st_size == file["size_bytes"]
 
 
-def test_nothing_is_left_in_the_state_folder(lake: Lake) -> None:
+def test_a_publish_says_how_it_went(lake: Lake) -> None:
+    first, second = lake.put(orders(1)), lake.put(orders(2))
+    file = lake.put(orders(3), table=TableName(("f",)), options={"layout": "file"})
+
+    assert first.how == "renamed the new folder into place"
+    assert second.how == "exchanged the old folder for the new one in one step"
+    assert file.how == "replaced the file in one step"
+
+
+def test_no_rows_are_left_in_the_state_folder(lake: Lake) -> None:
     for mode in (Mode.REPLACE, Mode.APPEND, Mode.UPSERT):
         lake.put(orders(1), mode=mode, key=("id",))
 
-    left = [str(path.relative_to(lake.root)) for path in (lake.root / ".penstock").rglob("*") if path.is_file()]
-    assert left == []
+    left = [path for path in (lake.root / ".penstock").rglob("*") if path.is_file()]
+    assert all(path.parent.parent.name == "retired" and pq.read_table(path).num_rows == 0 for path in left)
+    assert left
 
 
 def test_a_previous_version_is_kept_where_it_is_asked_for(lake: Lake) -> None:
@@ -143,7 +153,9 @@ def test_foreign_data_files_are_an_error_unless_they_are_adopted(lake: Lake, mod
     pq.write_table(orders(7), folder / "foreign.parquet")
     load = lake.load(orders(1), mode)
 
-    with pytest.raises(SpecError, match=r"holds 1 data files that Penstock did not write, .*foreign\.parquet") as caught:
+    with pytest.raises(
+        SpecError, match=r"holds 1 data files that Penstock did not write, .*foreign\.parquet"
+    ) as caught:
         lake.session().writer().plan(load)
     assert "adopt: true" in caught.value.hint
     assert sorted(os.listdir(folder)) == ["foreign.parquet"]
@@ -199,7 +211,9 @@ def test_a_table_keeps_its_layout_and_format_until_it_is_replaced(lake: Lake) ->
 
     with pytest.raises(SpecError, match="is stored as parquet, layout folder"):
         lake.put(orders(2), mode=Mode.APPEND, options={"format": "csv"})
-    with pytest.raises(SpecError, match=r"is stored as public\.orders in .* and would be written as public\.orders\.parquet"):
+    with pytest.raises(
+        SpecError, match=r"is stored as public\.orders in .* and would be written as public\.orders\.parquet"
+    ):
         lake.put(orders(2), options={"layout": "file"})
     lake.put(orders(2), options={"format": "csv"})
 
@@ -217,7 +231,9 @@ def test_a_claim_names_its_holder_and_ends_with_the_session(lake: Lake) -> None:
     other.close()
 
 
-def test_a_state_folder_that_leads_out_of_the_root_is_refused(lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_state_folder_that_leads_out_of_the_root_is_refused(
+    lake: Lake, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     outside = tmp_path_factory.mktemp("outside")
     (lake.root / ".penstock").symlink_to(outside)
 
@@ -235,7 +251,9 @@ def test_a_table_folder_that_is_a_link_is_refused(lake: Lake, tmp_path_factory: 
     assert os.listdir(outside) == []
 
 
-@pytest.mark.parametrize("name", ["..", "../x", "/etc/x", "a/b", ".penstock", "_penstock.json", "CON", "a\\b", "x" * 200])
+@pytest.mark.parametrize(
+    "name", ["..", "../x", "/etc/x", "a/b", ".penstock", "_penstock.json", "CON", "a\\b", "x" * 200]
+)
 def test_any_name_stays_inside_the_root(lake: Lake, name: str) -> None:
     table = TableName((name,))
 

@@ -65,7 +65,13 @@ def test_two_files_of_one_name_go_by_their_full_names(lake: Lake) -> None:
 
 
 def test_globs_make_tables_of_many_files(lake: Lake) -> None:
-    for path in ("2023/sales-1.csv", "2024/sales-1.csv", "2024/sales-2.csv", "2024/costs-1.csv", "2024/old/sales-3.csv"):
+    for path in (
+        "2023/sales-1.csv",
+        "2024/sales-1.csv",
+        "2024/sales-2.csv",
+        "2024/costs-1.csv",
+        "2024/old/sales-3.csv",
+    ):
         _write(lake.root, path, f"path\n{path}\n")
     declared = Lake(lake.root, {"tables": "sales: 2024/sales-*.csv; dw.every: **/sales-*.csv"})
 
@@ -158,7 +164,7 @@ def test_hive_folders_of_others_give_typed_columns(lake: Lake) -> None:
     ]  # fmt: skip
     assert [row[2] for row in lake.rows(_table("t"))] == ["007", "DE", "a/b"]
     _write(lake.root, "t/x.csv", "a\n1\n")
-    with pytest.raises(DataError, match="in different partition folders: t/day=2024-01-01/c=DE/x.csv and t/x.csv"):
+    with pytest.raises(DataError, match=r"in different partition folders: t/day=2024-01-01/c=DE/x\.csv and t/x\.csv"):
         lake.describe(_table("t"))
 
 
@@ -323,8 +329,14 @@ def test_a_window_leaves_out_row_groups_without_opening_their_rows(lake: Lake) -
     [
         ({"formt": "csv"}, "connection 'lake' has no option 'formt'; did you mean 'format'?"),
         ({"format": "xml"}, "option 'format' of connection 'lake' is 'xml'"),
-        ({"format": "parquet", "delimiter": ";"}, "option 'delimiter' of connection 'lake' does not apply to format 'parquet'"),
-        ({"format": "csv", "compression": "snappy"}, "compression 'snappy' of connection 'lake' does not exist for format"),
+        (
+            {"format": "parquet", "delimiter": ";"},
+            "option 'delimiter' of connection 'lake' does not apply to format 'parquet'",
+        ),
+        (
+            {"format": "csv", "compression": "snappy"},
+            "compression 'snappy' of connection 'lake' does not exist for format",
+        ),
         ({"format": "csv", "delimiter": ";;"}, "delimiter ';;' of connection 'lake' is not one ASCII character"),
         ({"format": "csv", "decimal_comma": True}, "needs another delimiter"),
         ({"format": "csv", "encoding": "utf-42"}, "encoding 'utf-42' of connection 'lake' is unknown"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from decimal import Decimal as D
+from decimal import Decimal
 
 import pyarrow as pa
 
@@ -25,9 +25,9 @@ def raw(kind: pa.DataType, bits: int, count: int = 200) -> pa.Array:
     return pa.array(values, pa.int64() if bits == 64 else pa.int32()).view(kind)
 
 
-def _decimals(precision: int, scale: int) -> list[D | None]:
-    most = D((0, (9,) * precision, -scale))
-    return [D(0), most, most.copy_negate(), D((0, (1,), -scale)), D((1, (1,), -scale)), None]
+def _decimals(precision: int, scale: int) -> list[Decimal | None]:
+    most = Decimal((0, (9,) * precision, -scale))
+    return [Decimal(0), most, most.copy_negate(), Decimal((0, (1,), -scale)), Decimal((1, (1,), -scale)), None]
 
 
 SAMPLES: dict[str, tuple[pa.Array, str]] = {
@@ -41,9 +41,9 @@ SAMPLES: dict[str, tuple[pa.Array, str]] = {
     "decimal(38,38)": (pa.array(_decimals(38, 38), pa.decimal128(38, 38)), ""),
     "decimal(5,0)": (pa.array(_decimals(5, 0), pa.decimal128(5, 0)), ""),
     "decimal256(76,30)": (pa.array(_decimals(76, 30), pa.decimal256(76, 30)), ""),
-    "decimal32": (pa.array([D("1.25"), None], pa.decimal32(5, 2)), ""),
-    "decimal64": (pa.array([D("1.25"), None], pa.decimal64(12, 2)), ""),
-    "decimal(10,-2)": (pa.array([D("1200"), D("0"), None], pa.decimal128(10, -2)), ""),
+    "decimal32": (pa.array([Decimal("1.25"), None], pa.decimal32(5, 2)), ""),
+    "decimal64": (pa.array([Decimal("1.25"), None], pa.decimal64(12, 2)), ""),
+    "decimal(10,-2)": (pa.array([Decimal("1200"), Decimal("0"), None], pa.decimal128(10, -2)), ""),
     "bool": (pa.array([True, False, None]), ""),
     "string": (pa.array(TEXTS), ""),
     "large_string": (pa.array(TEXTS, pa.large_string()), ""),
@@ -70,12 +70,12 @@ SAMPLES: dict[str, tuple[pa.Array, str]] = {
     "dictionary of int": (pa.array([5, None, 5], pa.int64()).dictionary_encode().cast(pa.dictionary(pa.int8(), pa.int64())), ""),
     "list<int64>": (pa.array([[1, None], [], None, [2**63 - 1]], pa.list_(pa.int64())), ""),
     "list<string>": (pa.array([["a", None, 'b"c', "d,e", "\n"], [], None], pa.list_(pa.string())), ""),
-    "list<decimal>": (pa.array([[D("-0.01"), None], [], None], pa.list_(pa.decimal128(10, 2))), ""),
+    "list<decimal>": (pa.array([[Decimal("-0.01"), None], [], None], pa.list_(pa.decimal128(10, 2))), ""),
     "list<timestamp[s]>": (pa.array([[0, None], None], pa.list_(pa.timestamp("s"))), ""),
     "list<list<int8>>": (pa.array([[[1], None, []], None], pa.list_(pa.list_(pa.int8()))), ""),
     "large_list": (pa.array([[1], None], pa.large_list(pa.int64())), ""),
     "fixed_size_list": (pa.array([[1, 2], None], pa.list_(pa.int64(), 2)), ""),
-    "struct": (pa.array([{"a": 1, "t": 5, "d": D("1.10"), "s": "x,\n"}, None, {"a": None, "t": None, "d": None, "s": None}],
+    "struct": (pa.array([{"a": 1, "t": 5, "d": Decimal("1.10"), "s": "x,\n"}, None, {"a": None, "t": None, "d": None, "s": None}],
                         STRUCT), ""),
     "list<struct>": (pa.array([[{"a": 1, "t": 5, "d": None, "s": ""}], [None], None], pa.list_(STRUCT)), ""),
     "map": (pa.array([[("k", 1), ("l", None)], [], None], pa.map_(pa.string(), pa.int64())), ""),

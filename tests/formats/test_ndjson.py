@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal as D
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -26,8 +26,8 @@ def test_numbers_keep_their_digits() -> None:
     data = b'{"d":12345678901234567890.1234,"i":9223372036854775807,"u":18446744073709551615}\n{"d":"1.5"}\n'
 
     assert _read(data, columns) == [
-        {"d": D("12345678901234567890.1234"), "i": 2**63 - 1, "u": 2**64 - 1},
-        {"d": D("1.5000"), "i": None, "u": None},
+        {"d": Decimal("12345678901234567890.1234"), "i": 2**63 - 1, "u": 2**64 - 1},
+        {"d": Decimal("1.5000"), "i": None, "u": None},
     ]
 
 

@@ -126,9 +126,16 @@ class _ArrowEncoder:
             self._writer.write_batch(group)
 
     def close(self) -> None:
+        self.flush()
+        self._writer.close()
+
+    def flush(self) -> None:
         for group in self._groups.rest():
             self._writer.write_batch(group)
-        self._writer.close()
+
+    @property
+    def held_bytes(self) -> int:
+        return self._groups.held_bytes
 
     @property
     def is_cuttable(self) -> bool:

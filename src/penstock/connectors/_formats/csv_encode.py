@@ -42,6 +42,13 @@ class CsvEncoder:
     def close(self) -> None:
         """Nothing is held here."""
 
+    def flush(self) -> None:
+        """Nothing is held here."""
+
+    @property
+    def held_bytes(self) -> int:
+        return 0
+
     @property
     def is_cuttable(self) -> bool:
         return not self._has_breaks

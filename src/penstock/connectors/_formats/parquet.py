@@ -233,9 +233,16 @@ class _ParquetEncoder:
             self._flush(group)
 
     def close(self) -> None:
+        self.flush()
+        self._writer.close()
+
+    def flush(self) -> None:
         for group in self._groups.rest():
             self._flush(group)
-        self._writer.close()
+
+    @property
+    def held_bytes(self) -> int:
+        return self._groups.held_bytes
 
     @property
     def is_cuttable(self) -> bool:

@@ -41,6 +41,15 @@ class Encoder(Protocol):
         """Write what is buffered and the footer; the sink stays open."""
         ...
 
+    def flush(self) -> None:
+        """Write what is buffered, ending a row group early."""
+        ...
+
+    @property
+    def held_bytes(self) -> int:
+        """What is buffered and not handed to the sink yet."""
+        ...
+
     @property
     def is_cuttable(self) -> bool:
         """Whether every line break written so far ends a row, so that the file may be read from any of them on."""

@@ -150,7 +150,7 @@ def file_options(spec: ConnectionSpec) -> FileOptions:
     raw.update({name: value for name, value in spec.options.items() if value is not None})
     values = {name: checked(name, value, where) for name, value in raw.items()}
     if values.get("format"):
-        format_settings(values, where, {k: v for k, v in values.items() if k != "bad_rows"})
+        format_settings(values, where, values)
     path = os.path.abspath(os.path.join(spec.base_dir, unquote(parts.path)))
     if os.path.isfile(path) and data_suffix(path):
         folder, only = os.path.split(path)

@@ -49,6 +49,14 @@ class OutFile:
         self._encoder.write(batch)
         self.rows += batch.num_rows
 
+    def flush(self) -> None:
+        """End a row group early, to free its memory."""
+        self._encoder.flush()
+
+    @property
+    def held_bytes(self) -> int:
+        return self._encoder.held_bytes
+
     @property
     def is_cuttable(self) -> bool:
         return self._encoder.is_cuttable

@@ -16,20 +16,30 @@ from penstock.connectors.files.partition import partition_folder, split
 from penstock.connectors.files.staging import STAGED, Mark, Staging
 from penstock.core.errors import DataError
 
-_MOST_PARTITIONS = 2_000
+# Files of one part that are open at once, and that it may have in all.
+_MOST_OPEN = 200
+_MOST_FILES = 2_000
+
+Values = tuple[str | None, ...]
 
 
 class PartWriter:
     """The open files of one part. `finish` makes them durable and returns the part's mark, which the caller writes;
-    leaving the context without it removes them."""
+    leaving the context without it removes them.
+
+    Memory is bounded by one row group for all partitions together. A part with very many partitions closes the file
+    opened first and begins another when its partition comes again.
+    """
 
     def __init__(self, staging: Staging, plan: Manifest, part: str) -> None:
         self._staging = staging
         self._plan = plan
         self._part = part
-        self._name = part_name(part) + written_suffix(plan.settings.format, plan.settings.written_compression)
+        self._suffix = written_suffix(plan.settings.format, plan.settings.written_compression)
         self._columns = tuple(c for c in plan.columns if c.name not in plan.partition_by)
-        self._open: dict[tuple[str | None, ...], OutFile] = {}
+        self._open: dict[Values, OutFile] = {}
+        self._begun: dict[Values, int] = {}
+        self._finished: list[DataFile] = []
         if not plan.partition_by:
             self._file(())
 
@@ -49,28 +59,40 @@ class PartWriter:
             return
         for values, rows in split(whole, self._plan.partition_by):
             self._file(values).add(rows)
+            if sum(file.held_bytes for file in self._open.values()) > self._plan.settings.row_group_bytes:
+                max(self._open.values(), key=lambda file: file.held_bytes).flush()
 
     def finish(self) -> Mark:
-        found = []
-        for values, file in sorted(self._open.items(), key=lambda pair: [(v is None, v or "") for v in pair[0]]):
-            file.finish()
-            path = self._path(values)
-            cuttable = file.is_cuttable
-            found.append(DataFile(path, file.rows, file.size_bytes, file.checksum, values, is_cuttable=cuttable))
-        self._open = {}
-        return Mark(self._part, tuple(found))
+        for values in list(self._open):
+            self._close(values)
+        return Mark(self._part, tuple(sorted(self._finished, key=lambda file: file.path)))
 
-    def _path(self, values: tuple[str | None, ...]) -> str:
-        return "/".join((*partition_folder(self._plan.partition_by, values), self._name))
+    def _path(self, values: Values) -> str:
+        number = self._begun[values]
+        # No part's name has a + before a digit.
+        name = part_name(self._part) + (f"+{number}" if number > 1 else "") + self._suffix
+        return "/".join((*partition_folder(self._plan.partition_by, values), name))
 
-    def _file(self, values: tuple[str | None, ...]) -> OutFile:
+    def _close(self, values: Values) -> None:
+        file = self._open[values]
+        file.finish()
+        del self._open[values]
+        cuttable = file.is_cuttable
+        self._finished.append(
+            DataFile(self._path(values), file.rows, file.size_bytes, file.checksum, values, is_cuttable=cuttable)
+        )
+
+    def _file(self, values: Values) -> OutFile:
         if values not in self._open:
-            if len(self._open) >= _MOST_PARTITIONS:
+            if len(self._finished) + len(self._open) >= _MOST_FILES:
                 raise DataError(
-                    f"part {self._part!r} of table {self._plan.table} has more than {_MOST_PARTITIONS} partitions by "
+                    f"part {self._part!r} of table {self._plan.table} makes more than {_MOST_FILES} files by "
                     f"{', '.join(self._plan.partition_by)}",
-                    "partition by columns with fewer values",
+                    "partition by columns with fewer values, or sort the rows by them",
                 )
+            if len(self._open) >= _MOST_OPEN:
+                self._close(next(iter(self._open)))
+            self._begun[values] = self._begun.get(values, 0) + 1
             path = os.path.join(self._staging.parts, *f"{self._path(values)}{STAGED}".split("/"))
             self._open[values] = OutFile(path, self._columns, self._plan.settings)
         return self._open[values]

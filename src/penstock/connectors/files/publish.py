@@ -1,4 +1,12 @@
-"""Publishing: the whole new version of a table is built beside it and put in its place in one step."""
+"""Publishing: the whole new version of a table is built beside it and put in its place in one step.
+
+What programs see that know nothing of this: a path below the table's folder means one file for ever, since names carry the
+number of the version; so a reader that lists the folder before the step and opens files after it finds either the very
+files it listed (all of them, kept by an append) or that they are gone, every one, never some of two versions. A reader with open files
+reads them to the end. Programs that leave out what is gone between listing and opening (pyarrow.dataset) then show a table
+without columns. What is not promised: a listing that takes longer than until the second next publish; folders of
+partitions, which a reader lists one by one; a recursive search that goes into `.penstock` and meets a version being built.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +15,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from penstock.connectors._formats.registry import format_named
+from penstock.connectors._formats.suffixes import data_suffix
 from penstock.connectors.files import staging as stage
 from penstock.connectors.files.manifest import DataFile, Manifest, to_text, write_text
 from penstock.connectors.files.merge import Merge, merged
+from penstock.connectors.files.outfile import OutFile
 from penstock.connectors.files.root import MANIFEST, Root
 from penstock.connectors.files.single import publish_file
 from penstock.connectors.files.staging import Mark, Staging
 from penstock.connectors.files.stamp import PlainFile
-from penstock.connectors.files.swap import link_or_copy, replace_folder, sync_folder
+from penstock.connectors.files.swap import link_or_copy, replace_folder, sync_folder, way_of_replacing
 from penstock.connectors.files.target import Target
-from penstock.connectors.files.version import VersionFile, files_of, scan
+from penstock.connectors.files.version import VersionFile, all_or_none, files_of, scan
 from penstock.core.errors import CountMismatch
 from penstock.core.load import Expected, Load, Published
 from penstock.core.names import TableName
@@ -69,7 +79,10 @@ def _check_counts(target: Target, ledger: list[Mark], expected: Expected) -> Non
 def _new_version(target: Target, staging: Staging, ledger: list[Mark], check_stop: Callable[[], None]) -> NewVersion:
     old, new = _old_files(target, check_stop), _new_files(target, staging, ledger)
     result = merged(Merge(target, old, new, check_stop))
-    files = files_of(target, staging, result.pieces, check_stop)
+    files = all_or_none(target, old, files_of(target, staging, result.pieces, check_stop))
+    how = "replaced the file in one step"
+    if target.layout != "file":
+        how = way_of_replacing(target.path, staging.path)
     published = Published(
         rows_staged=sum(mark.rows for mark in ledger),
         rows_inserted=result.inserted,
@@ -77,7 +90,7 @@ def _new_version(target: Target, staging: Staging, ledger: list[Mark], check_sto
         rows_deleted=result.deleted,
         rows_before=sum(file.data.rows for file in old),
         rows_after=sum(file.data.rows for file in files),
-        how="replaced the file in one step" if target.layout == "file" else "put the new folder in place in one step",
+        how=how,
     )
     return NewVersion(files, published)
 
@@ -174,12 +187,39 @@ def recover(root: Root, staging: Staging, table: TableName) -> None:
 
 
 def retire(target: Target, staging: Staging) -> None:
-    """After the step: keep the old version for readers that have listed it (and to go back to), remove staging."""
+    """After the step: put the old version away and remove staging. May be repeated."""
+    root, table = target.root, target.load.table
     if os.path.isdir(staging.version):
-        previous = target.root.previous(target.load.table)
-        stage.remove_tree(previous)
-        if target.keep_previous:
-            os.makedirs(os.path.dirname(previous), exist_ok=True)
-            os.rename(staging.version, previous)
-            sync_folder(os.path.dirname(previous))
+        kept = root.previous(table)
+        stage.remove_tree(kept)
+        stage.remove_tree(root.retired(table))
+        if not target.keep_previous:
+            if target.layout != "file":
+                hollow(target, staging)
+            kept = root.retired(table)
+        os.makedirs(os.path.dirname(kept), exist_ok=True)
+        os.rename(staging.version, kept)
+        sync_folder(os.path.dirname(kept))
+        if target.layout == "file" and not target.keep_previous:
+            stage.remove_tree(kept)
     stage.remove(staging)
+
+
+def hollow(target: Target, staging: Staging) -> None:
+    """Free the old version's rows but keep the names of its files, each with no rows in it, until the next publish.
+
+    A program may have opened the old folder to list it and come to do so only now: it must get all the names, and then
+    find that their files are gone from the table (or find those that an append kept). Were the names removed, it would
+    take the table for an empty one. The rows must go, for programs that search `.penstock` too.
+    """
+    source = os.path.join(staging.path, f"empty{stage.STAGED}")
+    out = OutFile(source, target.file_columns, target.settings)
+    out.finish()
+    for where, _, names in os.walk(staging.version):
+        for name in names:
+            path = os.path.join(where, name)
+            if data_suffix(name):
+                link_or_copy(source, f"{path}.tmp")
+                os.replace(f"{path}.tmp", path)
+            else:
+                os.unlink(path)

@@ -54,6 +54,11 @@ class FilesReader:
             piece = self._piece(source, chunk)
             names = [column.name for column in source.columns]
             bad_rows = str(self._options.get("bad_rows", source.options))
+            if source.options.get("bad_rows") and format_named(piece.settings.format).typed:
+                raise SpecError(
+                    f"option 'bad_rows' does not apply to {source}, whose format is {piece.settings.format}",
+                    "it applies to csv and ndjson",
+                )
             wanted = Wanted(source.columns, filter_of(source), bad_rows, batch)
             for rows in self._filtered(source, piece, wanted):
                 yield from cut(rows.select(names), batch)

@@ -57,6 +57,9 @@ class Root:
     def previous(self, table: TableName) -> str:
         return self.state("previous", file_name(table))
 
+    def retired(self, table: TableName) -> str:
+        return self.state("retired", file_name(table))
+
     def lock(self, table: TableName) -> str:
         return self.state(f"{file_name(table)}.lock")
 

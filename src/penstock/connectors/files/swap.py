@@ -39,25 +39,35 @@ def exchange(first: str, second: str) -> bool:
     raise OSError(code, os.strerror(code), first, None, second)
 
 
-def replace_folder(new: str, target: str) -> str:
+def way_of_replacing(target: str, beside: str) -> str:
+    """In words how replace_folder will put a folder in the place of `target`; tried out in the folder `beside`."""
+    if not os.path.lexists(target):
+        return "renamed the new folder into place"
+    names = [os.path.join(beside, name) for name in ("exchange-a", "exchange-b")]
+    for name in names:
+        os.makedirs(name, exist_ok=True)
+    works = exchange(*names)
+    for name in names:
+        os.rmdir(name)
+    if works:
+        return "exchanged the old folder for the new one in one step"
+    return "renamed the old folder away and the new one into place, since this system cannot exchange folders"
+
+
+def replace_folder(new: str, target: str) -> None:
     """Put the folder `new` in the place of `target`; afterwards `new` is the old version, or gone if there was none.
 
-    Says in words how. Without an exchange in the system there is a moment without the table between two renames.
+    Without an exchange in the system there is a moment without the table between two renames.
     """
     if not os.path.lexists(target):
         os.rename(new, target)
-        how = "renamed the new folder into place"
-    elif exchange(new, target):
-        how = "exchanged the folders in one step"
-    else:
+    elif not exchange(new, target):
         away = f"{new}.away"
         os.rename(target, away)
         os.rename(new, target)
         os.rename(away, new)
-        how = "renamed the old folder away and the new one into place"
     sync_folder(os.path.dirname(target))
     sync_folder(os.path.dirname(new))
-    return how
 
 
 def sync_folder(path: str) -> None:

@@ -12,6 +12,7 @@ from penstock.connectors._formats.batches import fitted
 from penstock.connectors._formats.port import Request
 from penstock.connectors._formats.registry import format_named
 from penstock.connectors._formats.settings import FormatSettings
+from penstock.connectors._formats.suffixes import data_suffix
 from penstock.connectors.files.manifest import DataFile
 from penstock.connectors.files.outfile import OutFile
 from penstock.connectors.files.partition import constant
@@ -111,6 +112,29 @@ def files_of(
     filled = tuple(file for file in files if file.data.rows)
     empty = tuple(files[:1]) or (_written(target, staging, target.data_name("empty"), [], (), check_stop),)
     return filled or empty
+
+
+def all_or_none(
+    target: Target, old: tuple[VersionFile, ...], files: tuple[VersionFile, ...]
+) -> tuple[VersionFile, ...]:
+    """The files under such names that a reader which listed the old version finds all of its files or none: where one of
+    them goes, those that stay get new names."""
+    if target.layout == "file":
+        return files
+    before, after = {file.data.path for file in old}, {file.data.path for file in files}
+    if before <= after:
+        return files
+    return tuple(
+        replace(file, data=replace(file.data, path=_renewed(target, file.data.path, number)))
+        if file.data.path in before
+        else file
+        for number, file in enumerate(files)
+    )
+
+
+def _renewed(target: Target, path: str, number: int) -> str:
+    folder, slash, name = path.rpartition("/")
+    return f"{folder}{slash}part-{target.generation:06d}-same-{number:06d}{data_suffix(name)}"
 
 
 def _one_file(target: Target, staging: Staging, pieces: Sequence[Kept], check_stop: Callable[[], None]) -> VersionFile:
