@@ -106,8 +106,8 @@ def test_an_upsert_of_many_rows_updates_lists_in_place_while_others_read(tmp_pat
 def test_a_table_that_others_refer_to_is_replaced_by_its_differences(tmp_path: Path) -> None:
     run(
         tmp_path,
-        "CREATE TABLE t (id BIGINT PRIMARY KEY, code VARCHAR)",
-        "INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')",
+        "CREATE TABLE t (id BIGINT PRIMARY KEY, code VARCHAR, mine VARCHAR DEFAULT 'new')",
+        "INSERT INTO t VALUES (1, 'a', 'old'), (2, 'b', 'old'), (3, 'c', 'old')",
         "CREATE TABLE child (t_id BIGINT REFERENCES t (id))",
         "INSERT INTO child VALUES (1), (2)",
     )
@@ -128,7 +128,24 @@ def test_a_table_that_others_refer_to_is_replaced_by_its_differences(tmp_path: P
         3,
     )
     assert upserted.rows_updated == 1
-    assert run(tmp_path, "SELECT * FROM t ORDER BY id") == [(1, "A"), (2, "B"), (5, "e")]
+    assert run(tmp_path, "SELECT * FROM t ORDER BY id") == [(1, "A", "new"), (2, "B", "new"), (5, "e", "new")]
+
+
+def test_a_replaced_table_with_a_key_changes_only_what_differs_and_holds_the_rows_read(tmp_path: Path) -> None:
+    run(tmp_path, "CREATE TABLE t (id BIGINT PRIMARY KEY, code VARCHAR)", "INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    data = pa.table({"id": pa.array([2, 3], pa.int64()), "code": ["B", None]})
+    with opened(spec_of("duckdb:house.duckdb", tmp_path)) as session:
+        published = put(session, "main.t", data)
+        emptied = put(session, "main.t", data.slice(0, 0))
+
+    assert (published.rows_inserted, published.rows_updated, published.rows_deleted, published.rows_after) == (
+        1,
+        1,
+        1,
+        2,
+    )
+    assert published.how == "delete, update and insert by primary key, in place"
+    assert (emptied.rows_deleted, emptied.rows_after) == (2, 0)
 
 
 @pytest.mark.parametrize("mode", [Mode.REPLACE, Mode.UPSERT, Mode.INSERT_ONLY])

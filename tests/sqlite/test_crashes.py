@@ -30,12 +30,12 @@ SCHEMA = pa.schema([("id", pa.int64())])
 
 def test_a_load_killed_between_write_and_publish_goes_on_where_it_was(tmp_path: Path) -> None:
     fill(URL, tmp_path)
-    with child(URL, tmp_path, "load-1", Mode.REPLACE) as started:
+    with child(URL, tmp_path, "killed", Mode.REPLACE) as started:
         for word in ("prepared", "written", "written"):
             wait_for(started, word)
 
     assert versions(URL, tmp_path) == {1: WHOLE}
-    done = finish(URL, tmp_path, "load-1", Mode.REPLACE)
+    done = finish(URL, tmp_path, "killed", Mode.REPLACE)
 
     assert done[:2] == [True, True]
     assert done[-1] is False
@@ -45,10 +45,10 @@ def test_a_load_killed_between_write_and_publish_goes_on_where_it_was(tmp_path: 
 @pytest.mark.parametrize(("mode", "delay_s"), [(Mode.REPLACE, 0.05), (Mode.UPSERT, 0.3), (Mode.DELETE_INSERT, 0.15)])
 def test_a_load_killed_while_it_publishes_shows_all_or_nothing(tmp_path: Path, mode: Mode, delay_s: float) -> None:
     fill(URL, tmp_path)
-    killed_while_publishing(URL, tmp_path, "load-1", mode, delay_s)
+    killed_while_publishing(URL, tmp_path, "killed", mode, delay_s)
 
     after_kill = versions(URL, tmp_path)
-    done = finish(URL, tmp_path, "load-1", mode)
+    done = finish(URL, tmp_path, "killed", mode)
 
     assert after_kill in ({1: WHOLE}, {2: WHOLE})
     assert done == [True, True, True, True, after_kill == {2: WHOLE}]
@@ -57,12 +57,12 @@ def test_a_load_killed_while_it_publishes_shows_all_or_nothing(tmp_path: Path, m
 
 
 def test_a_load_killed_after_its_publish_is_not_published_twice(tmp_path: Path) -> None:
-    with child(URL, tmp_path, "load-1", Mode.REPLACE) as started:
+    with child(URL, tmp_path, "killed", Mode.REPLACE) as started:
         wait_for(started, "prepared")
         go_on(started)
         wait_for(started, "published")
 
-    assert finish(URL, tmp_path, "load-1", Mode.REPLACE) == [True] * 5
+    assert finish(URL, tmp_path, "killed", Mode.REPLACE) == [True] * 5
     assert versions(URL, tmp_path) == {2: WHOLE}
 
 

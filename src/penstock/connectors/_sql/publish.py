@@ -103,13 +103,13 @@ def drop_losers(sides: Sides, dialect: Dialect, first: Sequence[str] = ()) -> St
     )
 
 
-def update_held(sides: Sides, dialect: Dialect) -> Step:
-    """Rows whose key the target holds take the staged values; columns that the load lacks stay. Where the key is all
-    there is, the rows are only counted."""
+def update_held(sides: Sides, dialect: Dialect, others: Sequence[str] = ()) -> Step:
+    """Rows whose key the target holds take the staged values. Columns that the load lacks stay, but for `others`, which
+    get their default. Where there is nothing to set, the rows are only counted."""
     rest = [name for name in sides.columns if name not in sides.key]
-    if not rest:
+    if not rest and not others:
         return Step(f"SELECT count(*) FROM {sides.target} AS t WHERE {_staged(sides, dialect)}", counts="updated")
-    taken = ", ".join(f"{name} = s.{name}" for name in rest)
+    taken = ", ".join([f"{name} = s.{name}" for name in rest] + [f"{name} = DEFAULT" for name in others])
     return Step(
         f"UPDATE {sides.target} AS t SET {taken} FROM {sides.staging} AS s WHERE {_alike(sides, dialect)}",
         counts="updated",

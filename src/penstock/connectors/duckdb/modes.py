@@ -76,10 +76,13 @@ def wants_key(load: Load) -> bool:
 
 
 def _replace(target: Target, both: Sides) -> tuple[list[Step], str]:
-    """DuckDB lets a transaction delete and insert rows of one key (1.5 and later), but a row that a foreign key points
-    at cannot go even for a moment: then only differences are applied."""
+    """By primary key where there is one: DuckDB deletes and inserts rows of an index five times slower than it updates
+    them (2.9 against 0.6 CPU seconds for a million rows on 1.5.5), and a row that a foreign key points at cannot go even
+    for a moment. Otherwise all rows are deleted and inserted."""
     key = tuple(quote(name) for name in target.key)
-    if not target.is_referenced or not key or not set(key) <= set(both.columns):
+    others = [quote(held.name) for held in target.columns if quote(held.name) not in both.columns]
+    is_plain = len(target.uniques) == 1 and not others
+    if not key or not set(key) <= set(both.columns) or not (is_plain or target.is_referenced):
         return [delete_all(both), insert_all(both)], "delete and insert of all rows, in place"
     by_key = Sides(both.target, both.staging, both.columns, key)
     names = ", ".join(key)
@@ -87,9 +90,9 @@ def _replace(target: Target, both: Sides) -> tuple[list[Step], str]:
     return [
         Step(repeated, refuses="{0} values of the target's primary key occur in more than one row of the load"),
         delete_unstaged(by_key, _DIALECT),
-        update_held(by_key, _DIALECT),
+        update_held(by_key, _DIALECT, others),
         insert_missing(by_key, _DIALECT),
-    ], "delete, update and insert by primary key, in place, since foreign keys point at the table"
+    ], "delete, update and insert by primary key, in place"
 
 
 def _upsert(target: Target, both: Sides) -> tuple[list[Step], str]:
