@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Report,
         RunOptions,
         RunResult,
+        Stop,
         check,
         clear_failed,
         copy,
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     )
 
 # The classes of the API that are no errors.
-_VALUES = ("Check", "OneOff", "Plan", "Report", "RunOptions", "RunResult")
+_VALUES = ("Check", "OneOff", "Plan", "Report", "RunOptions", "RunResult", "Stop")
 
 __all__ = [
     "Busy",
@@ -80,6 +81,7 @@ __all__ = [
     "SchemaChanged",
     "SettingsChanged",
     "SpecError",
+    "Stop",
     "Stopped",
     "TimedOut",
     "Unavailable",

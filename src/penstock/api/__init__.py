@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         stop,
     )
     from penstock.api.running import JobPlan, Plan, RunResult, plan, run
+    from penstock.engine.stop import Stop
 
 __all__ = [
     "Check",
@@ -37,6 +38,7 @@ __all__ = [
     "Report",
     "RunOptions",
     "RunResult",
+    "Stop",
     "TableResult",
     "check",
     "clear_failed",
@@ -65,4 +67,5 @@ _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'penstock.api' has no attribute {name!r}")
-    return getattr(import_module(f"penstock.api.{_MODULES.get(name, 'records')}"), name)
+    home = "penstock.engine.stop" if name == "Stop" else f"penstock.api.{_MODULES.get(name, 'records')}"
+    return getattr(import_module(home), name)

@@ -80,7 +80,7 @@ class JobRunner:
         with self._journal.transaction() as db:
             values = (executor.slots, name, begun.job_run)
             db.execute("UPDATE job_runs SET workers = ?, executor = ? WHERE id = ?", values)
-        items.note("workers", f"{executor.slots} workers ({why}), executor {name}")
+        items.note("workers", f"{executor.slots} worker{'s' if executor.slots > 1 else ''} ({why}), executor {name}")
         loop = JobLoop(self._job, items, planning, executor, self._stop, self._tell)
         loop.run(self._run_id, open_session)
         if loop.board.is_over and loop.board.waiting:

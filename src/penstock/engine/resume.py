@@ -69,7 +69,9 @@ def begin_job(journal: Journal, run_id: str, job: Job, *, fresh: bool) -> Begun:
         begun = _insert(db, run_id, job, earlier if continues else None)
         if continues:
             reopened = db.execute(_REOPEN, span(begun.origin)).rowcount
-            _note(db, run_id, begun.job_run, "resume", f"continues run {begun.resumed_from}, {reopened} items reopened")
+            _note(
+                db, run_id, begun.job_run, "resume", f"continues run {begun.resumed_from}, items reopened: {reopened}"
+            )
     return begun
 
 

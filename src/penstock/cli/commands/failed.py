@@ -48,9 +48,12 @@ def show_failed(shared: Shared, item_id: int) -> int:
 def retry(shared: Shared, ids: tuple[int, ...], job: str) -> int:
     """Let the next run take failed items again with fresh attempts: those named, or all."""
     from penstock import api
+    from penstock.cli.render.numbers import plural
 
     count = api.retry_failed(shared.place(), job, ids)
-    shared.output.answer({"retried": count}, lambda: [f"{count} failed items will be taken by the next `penstock run`"])
+    shared.output.answer(
+        {"retried": count}, lambda: [f"the next `penstock run` takes them again: {plural(count, 'failed item')}"]
+    )
     return 0
 
 
@@ -61,7 +64,8 @@ def retry(shared: Shared, ids: tuple[int, ...], job: str) -> int:
 def clear(shared: Shared, ids: tuple[int, ...], job: str) -> int:
     """Give failed items up for good: those named, or all."""
     from penstock import api
+    from penstock.cli.render.numbers import plural
 
     count = api.clear_failed(shared.place(), job, ids)
-    shared.output.answer({"cleared": count}, lambda: [f"{count} failed items are given up"])
+    shared.output.answer({"cleared": count}, lambda: [f"given up: {plural(count, 'failed item')}"])
     return 0

@@ -77,7 +77,7 @@ def _job(job: JobReport, tables: Sequence[TableResult], begin_ms: int, end_ms: i
     counts = job.counts
     about = (
         f"{job.kind}; {counts.done:,} of {counts.planned:,} items, {counts.rows:,} rows, "
-        f"{numbers.size(counts.size_bytes)}; {job.workers} workers ({job.executor})"
+        f"{numbers.size(counts.size_bytes)}; {numbers.plural(job.workers, 'worker')} ({job.executor})"
     )
     if job.resumed_from:
         about += f"; continued run {job.resumed_from}, {job.done_here:,} items done here"

@@ -89,7 +89,10 @@ def _next(outcome: RunOutcome, failed: Sequence[ItemLine]) -> list[str]:
     if outcome.state is State.STOPPED:
         return ["", "run the same command again to continue"]
     if failed:
-        return ["", "run the same command again to take failed items again; penstock failed show ID shows one whole"]
+        return [
+            "",
+            "run the same command again to take failed items again, unless their message says more; penstock failed show ID shows one whole",
+        ]
     return []
 
 
@@ -144,7 +147,7 @@ def _job_report(job: JobReport, tables: Sequence[TableResult], paint: Paint) -> 
         f"{paint('bold', job.job)} ({job.kind}) {paint.state(job.state.value)}",
         (
             f"  {_done_of(counts)} items, {numbers.count(counts.rows)} rows, {numbers.size(counts.size_bytes)}; "
-            f"{counts.failed:,} failed, {counts.skipped:,} skipped; {job.workers} workers ({job.executor})"
+            f"{counts.failed:,} failed, {counts.skipped:,} skipped; {numbers.plural(job.workers, 'worker')} ({job.executor})"
         ),
     ]
     if job.resumed_from:
