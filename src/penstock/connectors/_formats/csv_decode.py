@@ -16,8 +16,8 @@ from penstock.connectors._formats.streams import TextInput
 from penstock.connectors._formats.suffixes import compression_of
 from penstock.core.errors import DataError
 
-# A row must fit a block; blocks grow where one does not.
-_BLOCK_BYTES = (8 * 2**20, 64 * 2**20, 512 * 2**20, 2**31 - 2)
+# A row must fit a block; blocks grow where one does not. Arrow reads some 32 blocks ahead, so the first size is small.
+_BLOCK_BYTES = (2**20, 16 * 2**20, 256 * 2**20, 2**31 - 2)
 
 
 @dataclass

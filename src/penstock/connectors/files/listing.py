@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from penstock.connectors._formats.suffixes import data_suffix, format_of
-from penstock.connectors.files.manifest import DataFile, Manifest, read_manifest
+from penstock.connectors.files.manifest import DataFile, Manifest, parsed, read_manifest, read_text
 from penstock.connectors.files.naming import file_name, table_name
 from penstock.connectors.files.options import FileOptions
 from penstock.connectors.files.root import MANIFEST, NULL_PARTITION, Root
@@ -63,21 +63,31 @@ def all_tables(options: FileOptions) -> list[FileSet]:
 def entries(root: Root, wanted_format: str) -> dict[TableName, str]:
     """Each table's folder or file directly under the root, by table. Where two have one name, both go by their full file
     name. Empty where the root does not exist yet."""
-    if root.only:
-        return {table_name(_stem(root.only)): root.only}
     named: dict[TableName, list[str]] = {}
-    try:
-        found = sorted(os.scandir(root.path), key=lambda entry: entry.name)
-    except FileNotFoundError:
-        return {}
-    for entry in found:
-        if not _is_hidden(entry.name) and _is_table(root, entry, wanted_format):
-            named.setdefault(_entry_name(root, entry), []).append(entry.name)
+    for name, entry in _named_entries(root, wanted_format):
+        if root.only or _holds_data(root, entry, wanted_format):
+            named.setdefault(name, []).append(entry)
     out: dict[TableName, str] = {}
     for name, paths in named.items():
         for path in paths:
             out[name if len(paths) == 1 else TableName((path,))] = path
     return out
+
+
+def _named_entries(root: Root, wanted_format: str) -> list[tuple[TableName, str]]:
+    """Folders and data files directly under the root that may be tables, with the tables they would be, sorted."""
+    if root.only:
+        return [(table_name(_stem(root.only)), root.only)]
+    try:
+        found = sorted(os.scandir(root.path), key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return []
+    return [
+        (_entry_name(root, entry), entry.name)
+        for entry in found
+        if not _is_hidden(entry.name)
+        and (entry.is_dir(follow_symlinks=False) or (not entry.is_dir() and format_of(entry.name, wanted_format)))
+    ]
 
 
 def find(options: FileOptions, name: TableName) -> FileSet:
@@ -87,23 +97,22 @@ def find(options: FileOptions, name: TableName) -> FileSet:
     if pattern is not None:
         return match(root, name, pattern, wanted)
     direct = file_name(name)
-    if os.path.lexists(os.path.join(root.path, direct, MANIFEST)):
+    if not root.only and os.path.lexists(os.path.join(root.path, direct, MANIFEST)):
         return file_set(root, name, direct, wanted)
-    known = entries(root, wanted)
-    if name in known:
-        return file_set(root, name, known[name], wanted)
-    if len(name.parts) == 1 and name.table in known.values():
-        return file_set(root, name, name.table, wanted)
-    doubled = sorted(path for other, path in known.items() if other == TableName((path,)) and _means(path, name))
-    if len(doubled) > 1:
+    named = _named_entries(root, wanted)
+    full = [entry for _, entry in named if name == TableName((entry,)) and _holds_data(root, entry, wanted)]
+    meant = full or [entry for other, entry in named if other == name and _holds_data(root, entry, wanted)]
+    if len(meant) > 1:
         raise DataError(
-            f"table {name} of connection {root.connection!r} could be {doubled[0]} or {doubled[1]}",
+            f"table {name} of connection {root.connection!r} could be {meant[0]} or {meant[1]}",
             "name the file in full, or set the connection's option format",
         )
-    near = difflib.get_close_matches(str(name), [str(other) for other in known], 1)
+    if meant:
+        return file_set(root, name, meant[0], wanted)
+    near = difflib.get_close_matches(str(name), [str(other) for other, _ in named], 1)
     raise Missing(
         f"connection {root.connection!r} has no table {name} in {root.path}",
-        f"did you mean {near[0]}?" if near else f"it has {len(known)} tables",
+        f"did you mean {near[0]}?" if near else f"it has {len(entries(root, wanted))} tables",
     )
 
 
@@ -113,10 +122,10 @@ def file_set(root: Root, name: TableName, path: str, wanted_format: str) -> File
     if not os.path.isdir(root.inside(path)):
         return _single(root, name, path, wanted_format)
     for _ in range(_LISTING_ATTEMPTS):
-        manifest = read_manifest(root.inside(path, MANIFEST))
-        files = tuple(_walk(root, path, wanted_format if manifest is None else ""))
-        again = read_manifest(root.inside(path, MANIFEST))
-        if (manifest and manifest.load_id) == (again and again.load_id):
+        text = read_text(root.inside(path, MANIFEST))
+        files = tuple(_walk(root, path, wanted_format if text is None else ""))
+        if text == read_text(root.inside(path, MANIFEST)):
+            manifest = None if text is None else parsed(text, root.inside(path, MANIFEST))
             return _checked(root, FileSet(name, path, files, manifest))
     raise Busy(f"table {name} is published faster than its {len(files)} files can be listed", "read it again later")
 
@@ -226,22 +235,20 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or (name.startswith("_") and "=" not in name)
 
 
-def _is_table(root: Root, entry: os.DirEntry[str], wanted_format: str) -> bool:
-    if entry.is_dir(follow_symlinks=False):
-        if os.path.lexists(os.path.join(entry.path, MANIFEST)):
+def _holds_data(root: Root, entry: str, wanted_format: str) -> bool:
+    """Whether a folder or file directly under the root is a table; looks no further than to the first data file."""
+    path = os.path.join(root.path, entry)
+    if not os.path.isdir(path) or os.path.lexists(os.path.join(path, MANIFEST)):
+        return True
+    for _, folders, names in os.walk(path):
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+        if any(not _is_hidden(name) and format_of(name, wanted_format) for name in names):
             return True
-        return next(_walk(root, entry.name, wanted_format), None) is not None
-    if entry.is_dir():
-        return False
-    return format_of(entry.name, wanted_format) is not None and bool(data_suffix(entry.name))
+    return False
 
 
 def _stem(path: str) -> str:
     return path[: -len(data_suffix(path))] if data_suffix(path) else path
-
-
-def _means(path: str, name: TableName) -> bool:
-    return table_name(path) == name or table_name(_stem(path)) == name
 
 
 def _entry_name(root: Root, entry: os.DirEntry[str]) -> TableName:

@@ -120,8 +120,11 @@ def from_text(text: str) -> Manifest:
 def read_manifest(path: str) -> Manifest | None:
     """The manifest at `path`, None where there is none. Raises DataError for one that cannot be read."""
     text = read_text(path)
-    if text is None:
-        return None
+    return None if text is None else parsed(text, path)
+
+
+def parsed(text: str, path: str) -> Manifest:
+    """The manifest that was read at `path`. Raises DataError for a text that is none."""
     try:
         return from_text(text)
     except (KeyError, TypeError, ValueError, pa.ArrowInvalid) as error:
