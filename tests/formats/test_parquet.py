@@ -81,7 +81,7 @@ def test_polars_and_duckdb_read_the_common_types(tmp_path: object) -> None:
         {
             "n": pa.array([1, None]),
             "t": ["a", None],
-            "at": pa.array([0, None], pa.timestamp("us", "UTC")),
+            "moment": pa.array([0, None], pa.timestamp("us", "UTC")),
             "l": [[1], None],
         }
     )
@@ -90,7 +90,7 @@ def test_polars_and_duckdb_read_the_common_types(tmp_path: object) -> None:
         file.write(encode([batch], columns_of(batch.schema), PARQUET).data)
 
     assert pl.read_parquet(path).to_dicts() == batch.to_pylist()
-    assert duckdb.sql(f"select sum(n), max(t), sum(epoch_us("at")), sum(l[1]) from '{path}'").fetchall() == [
+    assert duckdb.sql(f"select sum(n), max(t), sum(epoch_us(moment)), sum(l[1]) from '{path}'").fetchall() == [
         (1, "a", 0, 1)
     ]
 
