@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pytest
 
-from penstock.core.errors import DataError, DiskFull, Locked, Missing, SpecError
-from penstock.core.load import Mode
+from penstock.core.errors import DataError, DiskFull, Locked, Missing, SpecError, TimedOut
+from penstock.core.load import Expected, Mode
 from tests.duckdb.killing import WHOLE, child, fill, finish, go_on, killed_while_publishing, versions, wait_for
 from tests.duckdb.loading import load_of, load_whole, opened, put, read, source_of, spec_of, table_of
 from tests.duckdb.small_disk import small_disk
@@ -157,3 +158,29 @@ def test_a_full_disk_is_told_and_the_table_is_as_it_was() -> None:
                 load_whole(session, load_of("main.t", noise.schema), *parts)
         with opened(spec_of(URL, folder)) as session:
             assert table_of(session, "main.t").num_rows == 10
+
+
+def test_a_cancelled_publish_changes_nothing(tmp_path: Path) -> None:
+    data = pa.table({"id": pa.array(range(600_000), pa.int64())})
+    spec = spec_of(URL, tmp_path)
+    with opened(spec) as session:
+        put(session, "main.t", data.slice(0, 10), key=("id",))
+        load = load_of("main.t", data.schema, Mode.DELETE_INSERT, key=("id",))
+        session.writer().prepare(load)
+        session.writer().write(load, "000000", iter(data.to_batches()))
+        ended = threading.Event()
+
+        def cancel() -> None:
+            while not ended.wait(0.01):
+                session.cancel()
+
+        other = threading.Thread(target=cancel)
+        other.start()
+        try:
+            with pytest.raises(TimedOut, match=r"cannot publish.* of connection 'house': the call was cancelled"):
+                session.writer().publish(load, Expected(1, 600_000))
+        finally:
+            ended.set()
+            other.join()
+        assert table_of(session, "main.t").num_rows == 10
+        assert session.writer().publish(load, Expected(1, 600_000)).rows_after == 600_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -43,7 +43,7 @@ class DuckdbWriter:
             place = target.place if target else _place_as_given(load.table)
             staging = _staging(load.load_id, place)
             if target is None:
-                steps = [*_new(load, staging, shape), *_named(load, staging, place, shape)[0]]
+                steps = [_new(load, staging, shape), *_named(load, staging, place, shape)[0]]
                 steps += [_key_step(load, place, shape)] if modes.wants_key(load) else []
             else:
                 both = modes.sides(load, target.text, staging, shape.columns)
@@ -73,9 +73,7 @@ class DuckdbWriter:
                 ledger.forget(load_id)
             if not ledger.is_open(load):
                 staging = _staging(load.load_id, place)
-                steps = [Step(create(staging, shape.columns))] if target else _new(load, staging, shape)
-                for step in steps:
-                    ask(cursor, step.sql)
+                ask(cursor, create(staging, shape.columns) if target else _new(load, staging, shape).sql)
                 ledger.open(load, place_text(place))
 
     @contextlib.contextmanager
@@ -140,12 +138,18 @@ class DuckdbWriter:
             check_staged(load, expected, ledger.staged(load), _count(cursor, staging))
             target = inspect(load.table, cursor)
             if target is None:
-                published = _publish_new(cursor, load, place)
+                published = _publish_new(cursor, load, place, self._watched)
             else:
-                published = _publish_into(cursor, load, target, staging)
+                published = _publish_into(cursor, load, target, staging, self._watched)
             published = replace(published, rows_staged=expected.rows)
             ledger.close(load, published)
             return published
+
+    def _watched(self, steps: Iterable[Step]) -> Iterator[Step]:
+        """The steps, ended when the call is cancelled between two statements."""
+        for step in steps:
+            self._session.stop_if_cancelled("cannot publish")
+            yield step
 
     def discard(self, load: Load) -> None:
         if not self._session.exists:
@@ -198,19 +202,22 @@ def _count(cursor: duckdb.DuckDBPyConnection, table: str) -> int:
     return int(ask(cursor, f"SELECT count(*) FROM {table}")[0][0])
 
 
-def _new(load: Load, staging: str, shape: Shape) -> list[Step]:
-    """A staging table that will become the target by its name: with NOT NULL and the memory of where columns came from."""
+def _new(load: Load, table: str, shape: Shape) -> Step:
+    """A table as the target will be: with NOT NULL where the load has no NULLs."""
     required = frozenset(column.name for column in load.columns if not column.nullable)
-    return [Step(create(staging, shape.columns, required)), *remember(staging, shape.choices)]
+    return Step(create(table, shape.columns, required))
 
 
 def _named(load: Load, staging: str, place: Place, shape: Shape) -> tuple[list[Step], str]:
-    """How staged rows become a new table, but for its key, and in words."""
+    """How staged rows become a new table with the memory of where its columns came from, but for its key; and in words."""
     target = place_text(place)
+    memory = remember(target, shape.choices)
     if load.mode in modes.ONE_A_KEY:
         both = modes.sides(load, target, staging, shape.columns)
-        return [*_new(load, target, shape), *modes.winners(both)], "new table, from the winning row of each key"
-    return [Step(f"ALTER TABLE {staging} RENAME TO {quote(place[1])}")], "new table, by renaming the staging table"
+        made = [_new(load, target, shape), *modes.winners(both)]
+        return [*made, *memory], "new table, from the winning row of each key"
+    rename = Step(f"ALTER TABLE {staging} RENAME TO {quote(place[1])}")
+    return [rename, *memory], "new table, by renaming the staging table"
 
 
 def _key_step(load: Load, place: Place, shape: Shape) -> Step:
@@ -218,10 +225,13 @@ def _key_step(load: Load, place: Place, shape: Shape) -> Step:
     return Step(f"ALTER TABLE {place_text(place)} ADD PRIMARY KEY ({', '.join(key)})")
 
 
-def _publish_new(cursor: duckdb.DuckDBPyConnection, load: Load, place: Place) -> Published:
+Watch = Callable[[Iterable[Step]], Iterator[Step]]
+
+
+def _publish_new(cursor: duckdb.DuckDBPyConnection, load: Load, place: Place, watched: Watch) -> Published:
     shape = fit(load, None)
     steps, how = _named(load, _staging(load.load_id, place), place, shape)
-    for step in steps:
+    for step in watched(steps):
         ask(cursor, step.sql)
     why_not = _no_key(cursor, load, place_text(place)) if modes.wants_key(load) else ""
     if modes.wants_key(load) and not why_not:
@@ -244,13 +254,15 @@ def _no_key(cursor: duckdb.DuckDBPyConnection, load: Load, table: str) -> str:
     return ""
 
 
-def _publish_into(cursor: duckdb.DuckDBPyConnection, load: Load, target: Target, staging: str) -> Published:
+def _publish_into(
+    cursor: duckdb.DuckDBPyConnection, load: Load, target: Target, staging: str, watched: Watch
+) -> Published:
     before = _count(cursor, target.text)
     shape = fit(load, target)
     both = modes.sides(load, target.text, staging, shape.columns)
     steps, how = modes.steps(load, target, both, shape.columns)
     counts = {"inserted": 0, "updated": 0, "deleted": 0}
-    for step in [*shape.alterations, *steps, Step(f"DROP TABLE {staging}")]:
+    for step in watched([*shape.alterations, *steps, Step(f"DROP TABLE {staging}")]):
         found = ask(cursor, step.sql, step.values)
         number = int(found[0][0]) if found and isinstance(found[0][0], int) else 0
         if step.refuses and number:
