@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import random
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -82,6 +83,24 @@ def _shuffle(items: list[pytest.Item], order: random.Random) -> None:
     for group in groups:
         order.shuffle(group)
     items[:] = [item for group in groups for item in group]
+
+
+# The slowest test takes a minute on a busy machine; one that takes ten hangs, and says where instead of stopping the rest.
+_HANGS_AFTER_S = 600
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    def hangs(_signal: int, _frame: object) -> None:
+        raise TimeoutError(f"{item.nodeid} took more than {_HANGS_AFTER_S} s")
+
+    before = signal.signal(signal.SIGALRM, hangs)
+    signal.alarm(_HANGS_AFTER_S)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")
