@@ -9,11 +9,22 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from penstock.core.errors import Busy, DataError, Locked, Missing, PermissionRefused, SchemaChanged, SpecError
+from penstock.core.errors import (
+    Busy,
+    CountMismatch,
+    DataError,
+    Locked,
+    Missing,
+    PermissionRefused,
+    SchemaChanged,
+    SpecError,
+)
 from penstock.core.load import CursorValue, Expected, Mode, SchemaPolicy
 from penstock.core.schema import Column
 from tests.duckdb.loading import described, load_of, load_whole, opened, put, spec_of, table_of, values_of
 
+URL, MAIN = "duckdb:house.duckdb", "main."
+STAGING = "SELECT table_name FROM duckdb_tables() WHERE table_name LIKE '_penstock%' AND table_name NOT LIKE '%ledger'"
 SCHEMA = pa.schema([("id", pa.int64()), ("code", pa.string()), ("rank", pa.int64()), ("tags", pa.list_(pa.string()))])
 MODES = {Mode.REPLACE: 3, Mode.APPEND: 6, Mode.UPSERT: 4, Mode.DELETE_INSERT: 4, Mode.INSERT_ONLY: 4}
 
@@ -129,6 +140,19 @@ def test_a_table_that_others_refer_to_is_replaced_by_its_differences(tmp_path: P
     )
     assert upserted.rows_updated == 1
     assert run(tmp_path, "SELECT * FROM t ORDER BY id") == [(1, "A", "new"), (2, "B", "new"), (5, "e", "new")]
+
+
+def test_a_replaced_table_may_swap_its_unique_values(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        "CREATE TABLE t (id BIGINT PRIMARY KEY, code BIGINT UNIQUE)",
+        "INSERT INTO t SELECT i, i FROM range(300000) r(i)",
+    )
+    ids = pa.array(range(300_000), pa.int64())
+    with opened(spec_of("duckdb:house.duckdb", tmp_path)) as session:
+        put(session, "main.t", pa.table({"id": ids, "code": ids[::-1]}))
+
+    assert run(tmp_path, "SELECT count(*), max(id + code), min(id + code) FROM t") == [(300_000, 299_999, 299_999)]
 
 
 def test_a_replaced_table_with_a_key_changes_only_what_differs_and_holds_the_rows_read(tmp_path: Path) -> None:
@@ -442,3 +466,43 @@ def test_a_memory_database_lasts_as_long_as_the_process(tmp_path: Path) -> None:
     with opened(spec) as session:
         assert values_of(session, "main.t")[0]["code"] == "a"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_among_equal_cursors_a_value_wins_over_null(tmp_path: Path) -> None:
+    data = pa.table({"id": pa.array([1, 1], pa.int64()), "at": pa.array([5, 5], pa.int64()), "v": ["x", None]})
+    with opened(spec_of(URL, tmp_path)) as session:
+        for mode in (Mode.UPSERT, Mode.INSERT_ONLY):
+            put(session, f"{MAIN}{mode.value}", data, mode, key=("id",), cursor="at")
+
+            assert table_of(session, f"{MAIN}{mode.value}")["v"].to_pylist() == ["x"]
+
+
+def test_rows_without_a_cursor_are_added_as_often_as_the_table_lacks_them(tmp_path: Path) -> None:
+    def of(*values: str) -> pa.Table:
+        return pa.table({"at": pa.array([None] * len(values), pa.int64()), "v": list(values)})
+
+    mark = CursorValue("BIGINT", "5")
+    with opened(spec_of(URL, tmp_path)) as session:
+        put(session, f"{MAIN}t", of("old", "old"))
+        published = put(
+            session, f"{MAIN}t", of("old", "new", "new", "old", "old"), Mode.APPEND, cursor="at", reread_to=mark
+        )
+        held = sorted(table_of(session, f"{MAIN}t")["v"].to_pylist())
+
+    assert published.rows_inserted == 3
+    assert held == ["new", "new", "old", "old", "old"]
+
+
+def test_a_staging_table_that_lost_rows_is_not_published(tmp_path: Path) -> None:
+    data = pa.table({"id": pa.array([1, 2], pa.int64())})
+    load = load_of(f"{MAIN}t", data.schema)
+    with opened(spec_of(URL, tmp_path)) as session:
+        put(session, f"{MAIN}t", data.slice(0, 1))
+        session.writer().prepare(load)
+        session.writer().write(load, "000000", iter(data.to_batches()))
+    staging = run(tmp_path, STAGING)[0][0]
+    run(tmp_path, f'DELETE FROM "{staging}" WHERE id = 2')
+    with opened(spec_of(URL, tmp_path)) as session:
+        with pytest.raises(CountMismatch, match="holds 1 rows, of 2 noted in 1 parts; expected 2 rows in 1 parts"):
+            session.writer().publish(load, Expected(1, 2))
+        assert table_of(session, f"{MAIN}t").num_rows == 1

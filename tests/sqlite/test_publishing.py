@@ -9,14 +9,18 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from penstock.core.errors import DataError, Locked, Missing, NotSupported, SchemaChanged, SpecError
+from penstock.core.errors import CountMismatch, DataError, Locked, Missing, NotSupported, SchemaChanged, SpecError
 from penstock.core.load import BatchSize, Chunk, CursorValue, Expected, Mode, SchemaPolicy, Window
 from penstock.core.schema import Column, Fidelity
 from penstock.testing.values import plain_values
 from tests.duckdb.loading import described, load_of, load_whole, opened, put, source_of, spec_of, table_of, values_of
 from tests.sqlite.test_foreign_files import run
 
-URL = "sqlite:rows.db"
+URL, MAIN = "sqlite:rows.db", ""
+STAGING = """
+SELECT name FROM sqlite_schema
+WHERE type = 'table' AND name LIKE '_penstock%' AND name NOT IN ('_penstock_ledger', '_penstock_columns')
+"""
 SCHEMA = pa.schema([("id", pa.int64()), ("code", pa.string()), ("rank", pa.int64()), ("cents", pa.decimal128(12, 2))])
 MODES = {Mode.REPLACE: 3, Mode.APPEND: 6, Mode.UPSERT: 4, Mode.DELETE_INSERT: 4, Mode.INSERT_ONLY: 4}
 
@@ -484,3 +488,43 @@ def test_a_file_made_by_a_load_lets_readers_and_the_writer_pass_each_other(tmp_p
         kept = session.check().notes[-1]
 
     assert (made, kept) == ([("wal",)], "journal mode delete")
+
+
+def test_among_equal_cursors_a_value_wins_over_null(tmp_path: Path) -> None:
+    data = pa.table({"id": pa.array([1, 1], pa.int64()), "at": pa.array([5, 5], pa.int64()), "v": ["x", None]})
+    with opened(spec_of(URL, tmp_path)) as session:
+        for mode in (Mode.UPSERT, Mode.INSERT_ONLY):
+            put(session, f"{MAIN}{mode.value}", data, mode, key=("id",), cursor="at")
+
+            assert table_of(session, f"{MAIN}{mode.value}")["v"].to_pylist() == ["x"]
+
+
+def test_rows_without_a_cursor_are_added_as_often_as_the_table_lacks_them(tmp_path: Path) -> None:
+    def of(*values: str) -> pa.Table:
+        return pa.table({"at": pa.array([None] * len(values), pa.int64()), "v": list(values)})
+
+    mark = CursorValue("BIGINT", "5")
+    with opened(spec_of(URL, tmp_path)) as session:
+        put(session, f"{MAIN}t", of("old", "old"))
+        published = put(
+            session, f"{MAIN}t", of("old", "new", "new", "old", "old"), Mode.APPEND, cursor="at", reread_to=mark
+        )
+        held = sorted(table_of(session, f"{MAIN}t")["v"].to_pylist())
+
+    assert published.rows_inserted == 3
+    assert held == ["new", "new", "old", "old", "old"]
+
+
+def test_a_staging_table_that_lost_rows_is_not_published(tmp_path: Path) -> None:
+    data = pa.table({"id": pa.array([1, 2], pa.int64())})
+    load = load_of(f"{MAIN}t", data.schema)
+    with opened(spec_of(URL, tmp_path)) as session:
+        put(session, f"{MAIN}t", data.slice(0, 1))
+        session.writer().prepare(load)
+        session.writer().write(load, "000000", iter(data.to_batches()))
+    staging = run(tmp_path, STAGING)[0][0]
+    run(tmp_path, f'DELETE FROM "{staging}" WHERE id = 2')
+    with opened(spec_of(URL, tmp_path)) as session:
+        with pytest.raises(CountMismatch, match="holds 1 rows, of 2 noted in 1 parts; expected 2 rows in 1 parts"):
+            session.writer().publish(load, Expected(1, 2))
+        assert table_of(session, f"{MAIN}t").num_rows == 1

@@ -103,7 +103,7 @@ def _wrong(column: Asked, name: str) -> str:
     if column.meant == "bool":
         return f"typeof({name}) <> 'null' AND (typeof({name}) <> 'integer' OR {name} NOT IN (0, 1))"
     if column.meant == "date":
-        return f"typeof({name}) <> 'null' AND NOT ({name} GLOB '{_DAY}' AND date({name}) IS {name})"
+        return f"typeof({name}) <> 'null' AND date({name}) IS NOT {name}"
     if column.meant == "timestamp":
         clean = f"substr({name}, 1, 19)"
         # Text compares like time only with one separator; more than microseconds would be cut.
