@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from penstock.connectors.sqlite.texts import from_text, to_text
 from penstock.core.errors import DataError
-
-if TYPE_CHECKING:
-    pass
 
 _HEAD, _TAIL = '{"v":', "}"
 
