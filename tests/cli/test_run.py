@@ -264,7 +264,7 @@ def test_stop_without_a_run_is_an_error(shop: Shop) -> None:
 
 
 def test_follow_stays_with_a_run_until_it_ends(shop: Shop) -> None:
-    shop.connections["shop"]["faults"] = "read x*:slow=0.5"
+    shop.connections["shop"]["faults"] = "read x*:slow=3"
     with running(shop):
         done = shop("status", "--follow")
 

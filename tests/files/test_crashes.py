@@ -116,10 +116,11 @@ def test_a_load_killed_at_random_moments_ends_exact(memory_dir: Path) -> None:
     lake = _begin(memory_dir / "lake", {})
     killed = 0
 
-    for _ in range(8):
+    for turn in range(1, 9):
         process = CONTEXT.Process(target=crashing.run, args=(str(lake.root), load, parts, 0, True))
         process.start()
-        process.join(timeout=moments.uniform(0.01, 0.25))
+        # Each try gets further, on a quick machine and on a slow one; the first is killed on any.
+        process.join(timeout=moments.uniform(0.1, 1) * 0.004 * 2**turn)
         process.kill()
         process.join()
         killed += process.exitcode == -9
