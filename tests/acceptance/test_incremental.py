@@ -193,6 +193,17 @@ def test_a_full_refresh_loads_all_anew_and_goes_on_from_there(source, target, tm
     assert rows() == [(1, "corrected"), (2, "b"), (3, "c")]
 
 
+def test_a_full_refresh_makes_no_primary_key_that_a_later_append_would_break(source, target, tmp_path):
+    url, rows = target
+    project = events(tmp_path / "p", source, url, mode="append", key=["id"], cursor="at")
+
+    project.run(options=penstock.RunOptions(full_refresh=True))
+    sql(source, "INSERT INTO events VALUES (2, '2024-03-01', 'again')")
+    project.run()
+
+    assert rows() == [(1, "a"), (2, "again"), (2, "b")]
+
+
 @pytest.mark.parametrize(
     ("kind", "first", "second"),
     [

@@ -196,7 +196,7 @@ def _survey_table(
         table=spec.target_table,
         columns=expressions.columns,
         mode=mode,
-        key=tuple(_target_column(expressions, name, "key", where) for name in spec.key),
+        key=tuple(_target_column(expressions, name, "key", where) for name in _row_key(spec, mode)),
         cursor=expressions.renamed(spec.cursor.column) if spec.cursor else "",
         volatile=expressions.volatile,
         policy=policy,
@@ -216,6 +216,12 @@ def _survey_table(
     return Surveyed(
         spec, schema, source, load, expressions, types, _passes_raw(reader, writer, source, load, expressions)
     )
+
+
+def _row_key(spec: TableSpec, mode: Mode) -> tuple[str, ...]:
+    """The key of a load. A full refresh of a job that later appends, or deletes slices by key, must not make that key
+    the target's primary key: it may repeat."""
+    return () if mode is not spec.mode and spec.mode in (Mode.APPEND, Mode.DELETE_INSERT) else spec.key
 
 
 def _side(connector: Connector, spec: TableSpec, scope: str) -> dict[str, object]:
