@@ -339,6 +339,14 @@ def small_tables(arena: Arena) -> Race:
     return Race("small-tables", f"{arena.small} small tables to Parquet", found)
 
 
+def checked(check: Callable[[], str]) -> str:
+    """What `check` says; a result that is not there at all is wrong as well."""
+    try:
+        return check()
+    except (psycopg.Error, OSError) as error:
+        return str(error).partition("\n")[0]
+
+
 def run(race: Race, arena: Arena, rounds: int) -> list[Row]:
     """All contenders in turn, round by round, so that a slow minute of the machine hits each alike."""
     rows = {contender.name: Row(contender.name, contender.floor) for contender in race.contenders}
@@ -353,7 +361,7 @@ def run(race: Race, arena: Arena, rounds: int) -> list[Row]:
             if measured.exit_code:
                 row.wrong = f"exit {measured.exit_code}: {measured.output.strip().splitlines()[-1:] or ''}"
             elif number == 0 and contender.check:
-                row.wrong = contender.check()
+                row.wrong = checked(contender.check)
             row.runs.append(measured)
             print(f"  {race.name} {number + 1}/{rounds} {contender.name}: {measured.wall_s:.2f} s wall, "
                   f"{measured.client_cpu_s:.2f}+{measured.server_cpu_s:.2f} CPU s, {measured.peak_bytes / 2**20:.0f} MB {row.wrong}",

@@ -111,7 +111,7 @@ def kill_until_done(project: ProjectDir, clean_s: float, kills: int, seed: int, 
     dice = random.Random(seed)
     runs: list[Ran] = []
     for _ in range(kills):
-        runs.append(project.run("run", *arguments, kill_after_s=dice.uniform(0.3, max(0.6, clean_s))))
+        runs.append(project.run("run", *arguments, kill_after_s=dice.uniform(0.3, max(0.6, 0.8 * clean_s))))
         if not runs[-1].killed:
             return runs
     runs.append(project.run("run", *arguments))
