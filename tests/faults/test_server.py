@@ -84,6 +84,7 @@ def test_a_load_survives_cut_connections(postgres_server, tmp_path):
     assert rows_in(tmp_path / "lake") == 120_000
 
 
+@pytest.mark.native
 def test_dropping_a_source_table_waits_for_the_load_that_reads_it(postgres_server, tmp_path):
     source = postgres_server.dsn(postgres_server.create_database())
     make_source(source, 60_000)

@@ -139,6 +139,7 @@ def test_the_same_part_from_two_sessions_at_once_is_written_once(dsn):
     assert published.rows_after == 1000
 
 
+@pytest.mark.native
 def test_a_pass_through_that_is_repeated_copies_no_row_twice(dsn):
     run(dsn, "CREATE TABLE s AS SELECT i::int8 AS id, 'x'::text AS v FROM generate_series(1, 20000) AS i")
     with session(dsn) as opened:

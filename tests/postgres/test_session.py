@@ -293,6 +293,7 @@ def test_a_backend_that_dies_in_mid_write_leaves_nothing_and_the_part_comes_agai
 
 
 @postgres
+@pytest.mark.native
 def test_a_source_that_dies_while_it_is_passed_through_leaves_nothing(dsn):
     run(dsn, "CREATE VIEW s AS SELECT i::int8 AS id, repeat('x', 500) AS v FROM generate_series(1, 200000) AS i")
     with session(dsn, application_name="source") as source_side, session(dsn) as target_side:
@@ -338,6 +339,7 @@ def test_an_error_within_a_snapshot_does_not_end_it(dsn):
 
 
 @postgres
+@pytest.mark.native
 def test_a_reader_closed_early_frees_its_connection(dsn):
     run(dsn, "CREATE TABLE t AS SELECT i::int8 AS id, repeat('x', 500) AS v FROM generate_series(1, 100000) AS i")
     with session(dsn) as opened:

@@ -33,6 +33,7 @@ def every(postgres_server: PostgresServer):
     postgres_server.drop_database(name)
 
 
+@pytest.mark.native
 def test_the_compiled_and_the_portable_reader_give_equal_batches(every):
     with session(every) as opened:
         native = read(opened, source_of(opened, "things.every", codec="native"))
@@ -94,6 +95,7 @@ def test_types_that_the_target_lacks_come_as_text_and_say_so(every, postgres_dsn
     assert texts(postgres_dsn, "public.copied") == texts(every, "things.every")
 
 
+@pytest.mark.native
 def test_streams_pass_untouched_where_every_type_has_a_form_that_travels(every):
     local = ("money", "regclass", "things.pair", "things.mood[]", "xml")
     kept = ["id", *(f"c{n}" for n, kind in enumerate(ALL_TYPES) if kind not in local)]
@@ -127,6 +129,7 @@ def test_streams_with_values_of_one_database_do_not_pass_untouched(every, kind):
         assert opened.writer().raw_format(load_of("copied.local", source)) == ""
 
 
+@pytest.mark.native
 def test_enums_pass_untouched_only_with_the_same_labels(every, postgres_dsn):
     run(postgres_dsn, "CREATE SCHEMA things", "CREATE TYPE things.mood AS ENUM ('sad', 'other')")
     column = f"c{list(ALL_TYPES).index('things.mood')}"

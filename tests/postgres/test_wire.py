@@ -15,7 +15,7 @@ from penstock.core.errors import DataError, NotSupported
 from tests.parts.postgres import PostgresServer
 from tests.postgres.copying import INT4, TEXT, Conn, copy_out, one_column, read, write
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.native]
 
 NUMERIC_EXTREMES = [
     *("0", "1", "-1", "0.1", "-0.1", "9999", "10000", "-10000", "0.0001", "0.00001", "123.45", "100000000"),

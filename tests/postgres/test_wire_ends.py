@@ -41,7 +41,7 @@ from tests.postgres.copying import (
     write_all,
 )
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.native]
 
 
 @pytest.fixture

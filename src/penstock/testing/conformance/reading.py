@@ -63,7 +63,9 @@ def test_a_split_is_the_same_twice_and_for_any_session(subject: Subject) -> None
         with subject.session() as session:
             splits += [session.reader().split(source_of(session, table), 50_000) for _ in range(2)]
 
-    assert all(split == splits[0] for split in splits)
+    # Estimates may change with the statistics of the system, boundaries may not.
+    edges = [[(chunk.ordinal, dict(chunk.bounds)) for chunk in split] for split in splits]
+    assert all(each == edges[0] for each in edges)
 
 
 def test_an_empty_table_splits_into_chunks_without_rows(subject: Subject) -> None:

@@ -37,6 +37,7 @@ class Subject:
     `put` fills a table where the connector cannot write; it is given the table's name and rows. `table_name` makes a
     table's full name of its last part. `unreachable` and `refused` are connections to nobody and with a wrong password
     (with a password each); without them those cases are skipped. `load_options` are Load.options of every load.
+    `passes_through` is False where an installation lacks what the connector needs to pass streams through.
     """
 
     make_connection: Callable[[], ConnectionSpec]
@@ -45,6 +46,7 @@ class Subject:
     unreachable: ConnectionSpec | None = None
     refused: ConnectionSpec | None = None
     load_options: Mapping[str, Any] = field(default_factory=dict)
+    passes_through: bool = True
 
     @property
     def connector(self) -> Connector:
