@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import duckdb
 import pytest
 
@@ -42,7 +44,7 @@ def target(request, postgres_server, tmp_path):
         import sqlite3
 
         def read_sqlite() -> list[tuple[object, ...]]:
-            with sqlite3.connect(tmp_path / "h.sqlite") as connection:
+            with closing(sqlite3.connect(tmp_path / "h.sqlite")) as connection:
                 return connection.execute("SELECT id, note FROM public_events ORDER BY id, note").fetchall()
 
         return f"sqlite:{tmp_path}/h.sqlite", read_sqlite

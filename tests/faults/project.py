@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,8 @@ class ProjectDir:
     def attempts(self, kind: str = "load") -> dict[str, int]:
         """How often each item of a kind was begun, by its key, in the newest job run of the journal."""
         query = "SELECT key, attempts FROM items WHERE kind = ? AND job_run = (SELECT origin FROM job_runs ORDER BY id DESC LIMIT 1)"
-        with sqlite3.connect(f"file:{self.root}/.penstock/journal.db?mode=ro", uri=True) as connection:
+        journal = f"file:{self.root}/.penstock/journal.db?mode=ro"
+        with closing(sqlite3.connect(journal, uri=True)) as connection:
             return dict(connection.execute(query, (kind,)).fetchall())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def _duckdb(folder: Path, _dsn: str) -> Rows:
 
 
 def _sqlite(folder: Path, _dsn: str) -> Rows:
-    with sqlite3.connect(folder / "house.sqlite") as connection:
+    with closing(sqlite3.connect(folder / "house.sqlite")) as connection:
         name = connection.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE '%events'"
         ).fetchone()[0]

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -42,7 +43,8 @@ def journal_has_done(project: ProjectDir, items: int, timeout_s: float = 30) -> 
     until = time.monotonic() + timeout_s
     while time.monotonic() < until:
         try:
-            with sqlite3.connect(f"file:{project.root}/.penstock/journal.db?mode=ro", uri=True) as connection:
+            journal = f"file:{project.root}/.penstock/journal.db?mode=ro"
+            with closing(sqlite3.connect(journal, uri=True)) as connection:
                 query = "SELECT count(*) FROM items WHERE kind = 'load' AND state = 'done'"
                 if connection.execute(query).fetchone()[0] >= items:
                     return

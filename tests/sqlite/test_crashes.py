@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -275,7 +275,8 @@ def test_a_path_of_any_characters_is_one_file(tmp_path: Path) -> None:
     with opened(spec_of(f"sqlite:{name}", tmp_path)) as session:
         put(session, "t", pa.table({"id": [1]}))
 
-    assert sqlite3.connect(tmp_path / name).execute("SELECT id FROM t").fetchall() == [(1,)]
+    with closing(sqlite3.connect(tmp_path / name)) as connection:
+        assert connection.execute("SELECT id FROM t").fetchall() == [(1,)]
 
 
 def test_a_full_disk_is_told_and_the_table_is_as_it_was() -> None:
