@@ -17,7 +17,8 @@ from penstock.core.secret import Secret
 from penstock.core.spec import ColumnsSpec, Mask
 from penstock.jobs.copy.case_styles import restyle, restyle_all
 from penstock.jobs.copy.casts import cast, parse_type
-from penstock.jobs.copy.expressions import RunFacts, as_text, bind, compile_batches, hash_columns
+from penstock.jobs.copy.compiled import as_text, hash_columns
+from penstock.jobs.copy.expressions import RunFacts, bind, compile_batches
 
 RUN = RunFacts("2026-11-20T16:00:00.000001+00:00", "load-1")
 COLUMNS = (

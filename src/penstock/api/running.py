@@ -5,8 +5,10 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow
 
 from penstock import __version__
 from penstock.api.options import AS_THE_PROJECT_SAYS, RunOptions, overlay
@@ -15,14 +17,16 @@ from penstock.connectors import registry
 from penstock.core.errors import Missing, PenstockError
 from penstock.core.item import Json
 from penstock.core.spec import CopySpec, Project, RunSpec
-from penstock.engine import history
 from penstock.engine import run as engine
 from penstock.engine.failure import Failure
 from penstock.engine.journal import Journal, journal_path
 from penstock.engine.outcome import RunOutcome, State
 from penstock.engine.run import OnEvent
 from penstock.engine.stop import Stop
-from penstock.jobs.copy import Choice, CopyJob, CopyOptions, CopyPreview, preview
+from penstock.jobs.copy import Choice, CopyJob, CopyOptions
+
+if TYPE_CHECKING:
+    from penstock.jobs.copy.preview import CopyPreview
 
 RunResult = RunOutcome
 
@@ -96,6 +100,8 @@ def plan(project: Project, jobs: Sequence[str] = (), options: RunOptions = AS_TH
 
 
 def _plan_job(project: Project, name: str, names: Sequence[str], options: RunOptions) -> JobPlan:
+    from penstock.jobs.copy.preview import preview
+
     spec = overlay(project.jobs[name], options)
     planned = JobPlan(name, "copy", spec.after, spec.run)
     try:
@@ -125,6 +131,8 @@ def _continuing(planned: JobPlan, project: Project, plan_hash: str) -> JobPlan:
     file = journal_path(project.root)
     if not file.exists():
         return planned
+    from penstock.engine import history
+
     with Journal.open(file) as journal:
         for line in history.list_runs(journal):
             if planned.job not in line.jobs:
@@ -163,7 +171,7 @@ def versions() -> dict[str, str]:
     return {
         "penstock": __version__,
         "python": platform.python_version(),
-        "pyarrow": version("pyarrow"),
+        "pyarrow": pyarrow.__version__,
         "system": f"{platform.system()} {platform.machine()}",
     }
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 
 from penstock import api
+from penstock.cli import collecting
 from penstock.cli.render.output import Output, to_json
 from penstock.cli.render.progress import show_followed
 from penstock.cli.render.runs import report_lines
@@ -21,6 +22,7 @@ _LOOK_S = 1.0
 
 def follow(output: Output, project: Project, run: str) -> int:
     """Show the progress of a run until it ends, then its report; returns the run's own exit code."""
+    collecting.resume()
     show_followed(output, _looks(project, run))
     report = api.report(project, run)
     line = report.run.run

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from penstock import __version__
+from penstock.cli import collecting
 from penstock.core.errors import PenstockError
 
 # In the order of the help text. A command is the attribute `command` of the module of its name.
@@ -104,6 +105,7 @@ def run(args: Sequence[str], shell: Shell) -> int:
 
 def entry() -> None:
     """The program `penstock`."""
+    collecting.pause()
     shell = Shell()
 
     def unknown(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

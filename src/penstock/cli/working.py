@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from penstock import api
 from penstock.api import RunOptions
+from penstock.cli import collecting
 from penstock.cli.options import Shared
-from penstock.cli.render import plans, runs
 from penstock.cli.render.output import to_json
 from penstock.cli.render.progress import shown
 from penstock.core.errors import SchemaChanged
@@ -19,6 +19,9 @@ from penstock.engine.stop import Stop
 
 def show_plan(shared: Shared, project: Project, jobs: Sequence[str], options: RunOptions) -> int:
     """Plan and show; returns the exit code."""
+    from penstock.cli.render import plans
+
+    collecting.resume()
     with shared.output.working("reading catalogs"):
         found = api.plan(project, jobs, options)
     paint = shared.output.paint
@@ -30,12 +33,16 @@ def show_run(shared: Shared, project: Project, jobs: Sequence[str], options: Run
     """Run and show; returns the exit code."""
     output, stop = shared.output, Stop()
     options = _with_answer(shared, project, jobs, options)
+    collecting.resume()
     with stop_on_signals(stop), shown(output, stop) as take:
         outcome = api.run(project, jobs, options, on_event=take, stop=stop)
-    report = api.report(project, outcome.run_id)
     if output.is_json:
-        output.event({"event": "summary", **to_json(outcome), "tables": report.tables})
+        tables = api.report(project, outcome.run_id).tables
+        output.event({"event": "summary", **to_json(outcome), "tables": tables})
     elif not (output.is_quiet and outcome.exit_code == 0):
+        from penstock.cli.render import runs
+
+        report = api.report(project, outcome.run_id)
         for line in runs.summary_lines(outcome, report, output.paint):
             output.line(line)
     return outcome.exit_code

@@ -5,11 +5,14 @@ from __future__ import annotations
 import difflib
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from penstock.core.errors import NotSupported, SpecError
 from penstock.core.ports import Connector, Session
 from penstock.core.spec import ConnectionSpec
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ENTRY_POINT_GROUP = "penstock.connectors"
 
@@ -26,6 +29,8 @@ BUILT_IN: dict[str, tuple[str, str]] = {
 @cache
 def outside() -> dict[str, EntryPoint]:
     """Schemes that other packages registered under the entry point group `penstock.connectors`."""
+    from importlib.metadata import entry_points
+
     return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
 
 

@@ -80,8 +80,10 @@ def _refuse_call_limits(path: Path, rate: model.Rate, problems: Problems) -> Non
 def _check_scheme(path: Path, url: str, problems: Problems) -> None:
     """A scheme that nobody serves is a mistake at once if it looks like one that somebody serves; else when used."""
     scheme = url.partition(":")[0]
+    if scheme in registry.BUILT_IN or scheme in registry.schemes():
+        return
     near = difflib.get_close_matches(scheme, registry.schemes(), 1)
-    if near and scheme not in registry.schemes():
+    if near:
         what = f'no connector for URLs that begin with "{scheme}:"'
         problems.at((*path, "url"), what, f'did you mean "{near[0]}:"?')
 

@@ -6,7 +6,6 @@ import base64
 from collections.abc import Callable
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from penstock.core.errors import DataError
 from penstock.core.schema import LOGICAL_KEY, NATIVE_KEY, Column
@@ -114,9 +113,13 @@ def _cast(array: pa.Array, carrier: pa.DataType) -> pa.Array:
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if pa.types.is_run_end_encoded(array.type):
+        import pyarrow.compute as pc
+
         array = pc.run_end_decode(array)
     if pa.types.is_run_end_encoded(carrier):
+        import pyarrow.compute as pc
+
         return pc.run_end_encode(_cast(array, carrier.value_type), run_end_type=carrier.run_end_type)
     if pa.types.is_dictionary(carrier):
-        return pc.dictionary_encode(_cast(array, carrier.value_type)).cast(carrier)
+        return _cast(array, carrier.value_type).dictionary_encode().cast(carrier)
     return array.cast(carrier)

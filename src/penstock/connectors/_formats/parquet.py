@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 
 from penstock.connectors._formats.batches import RowGroups, cut
 from penstock.connectors._formats.carriers import any_type, column_of, converted, stored_field
-from penstock.connectors._formats.interval import interval_from_text, interval_to_text
 from penstock.connectors._formats.port import Blob, Encoder, Ends, Request, Sink, Span
 from penstock.connectors._formats.settings import FormatSettings
 from penstock.connectors._formats.sinkfile import SinkFile
@@ -193,6 +192,8 @@ def _to_store(array: pa.Array, column: Column, stored: pa.DataType) -> pa.Array:
     if array.type == stored:
         return array
     if pa.types.is_interval(array.type):
+        from penstock.connectors._formats.interval import interval_to_text
+
         return interval_to_text(array)
     return converted(array, stored, f"column {column.name!r}")
 
@@ -201,6 +202,8 @@ def _restored(array: pa.Array, column: Column, blob: Blob) -> pa.Array:
     if array.type == column.type:
         return array
     if pa.types.is_interval(column.type):
+        from penstock.connectors._formats.interval import interval_from_text
+
         return interval_from_text(array)
     return converted(array, column.type, f"column {column.name!r} of {blob.name}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import gzip
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,6 +40,8 @@ class Gzip(Plain):
 
     def __init__(self, sink: Sink, level: int) -> None:
         super().__init__(sink)
+        import gzip
+
         self._gzip = gzip.GzipFile(filename="", mode="wb", compresslevel=level, fileobj=sink, mtime=0)  # type: ignore[call-overload]
 
     def write(self, data: Any) -> int:

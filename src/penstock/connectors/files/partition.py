@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from penstock.connectors._formats.infer import Guesses
-from penstock.connectors._formats.parse import misfits, parse
 from penstock.connectors._formats.settings import FormatSettings
-from penstock.connectors._formats.texts import to_text
 from penstock.connectors.files.root import NULL_PARTITION
 from penstock.connectors.files.stamp import FoundFile
 from penstock.core.errors import DataError
 from penstock.core.schema import Column
-
-if TYPE_CHECKING:
-    pass
 
 # Upper case stays readable: partitions that differ by case only need a file system that tells them apart.
 _PLAIN = re.compile(rb"[A-Za-z0-9_.-]")
@@ -28,6 +21,8 @@ _MOST_BYTES = 255
 def split(batch: pa.RecordBatch, columns: tuple[str, ...]) -> Iterator[tuple[tuple[str | None, ...], pa.RecordBatch]]:
     """The rows of each partition with the columns that stay in the files, partitions in order of first appearance."""
     import polars as pl
+
+    from penstock.connectors._formats.texts import to_text
 
     schema = batch.schema
     texts = [to_text(batch.column(name), _logical(schema.field(name))) for name in columns]
@@ -66,6 +61,8 @@ def _encoded(text: str) -> str:
 
 def constant(text: str | None, column: Column, rows: int, where: str) -> pa.Array:
     """A column of `rows` equal values, from a folder name. Raises DataError where it is no value of the column."""
+    from penstock.connectors._formats.parse import misfits, parse
+
     texts = pa.array([text], pa.string())
     value = parse(texts, column)
     if misfits(texts, value) is not None:
@@ -77,6 +74,8 @@ def partition_columns(files: Sequence[FoundFile], settings: FormatSettings) -> t
     """The columns that folder names stand for, typed by their values as text columns are."""
     if not files or not files[0].partition:
         return ()
+    from penstock.connectors._formats.infer import Guesses
+
     names = tuple(name for name, _ in files[0].partition)
     guesses = Guesses(FormatSettings(format="csv", types=settings.types))
     guesses.open(names)

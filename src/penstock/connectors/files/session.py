@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import os
 
-from penstock.connectors.files.catalog import FilesCatalog
 from penstock.connectors.files.lock import TableLock
 from penstock.connectors.files.options import FileOptions
-from penstock.connectors.files.quarantine import quarantine_notes
-from penstock.connectors.files.reader import FilesReader
 from penstock.connectors.files.stop import StopFlag
-from penstock.connectors.files.writer import FilesWriter
 from penstock.core.load import Load
 from penstock.core.names import TableName
 from penstock.core.ports import Catalog, Health, Reader, Writer
@@ -27,17 +23,25 @@ class FilesSession:
     def check(self) -> Health:
         path = self._options.root.path
         if os.path.isdir(path):
+            from penstock.connectors.files.quarantine import quarantine_notes
+
             notes = () if os.access(path, os.W_OK) else ("read-only",)
             return Health(f"folder {path}", notes=(*notes, *quarantine_notes(self._options.root)))
         return Health(f"folder {path}", notes=("made on the first load",))
 
     def catalog(self) -> Catalog:
+        from penstock.connectors.files.catalog import FilesCatalog
+
         return FilesCatalog(self._options)
 
     def reader(self) -> Reader:
+        from penstock.connectors.files.reader import FilesReader
+
         return FilesReader(self._options, self._stop)
 
     def writer(self) -> Writer:
+        from penstock.connectors.files.writer import FilesWriter
+
         return FilesWriter(self._options, self._stop, self._claim)
 
     def cancel(self) -> None:

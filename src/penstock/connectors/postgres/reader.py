@@ -15,7 +15,6 @@ from penstock.connectors._sql.lag import duration, number
 from penstock.connectors.postgres import drift, wire
 from penstock.connectors.postgres.catalog import columns_of, query_columns, resolve
 from penstock.connectors.postgres.formats import copy_format
-from penstock.connectors.postgres.portable_read import read_portable
 from penstock.connectors.postgres.select import relation, select
 from penstock.connectors.postgres.session import Connection, PostgresSession, execute, literal, query
 from penstock.connectors.postgres.split import split
@@ -140,6 +139,8 @@ class PostgresReader:
             if self.uses_native(source):
                 yield from self._read_native(connection, source, chunk, batch)
             else:
+                from penstock.connectors.postgres.portable_read import read_portable
+
                 yield from read_portable(self, connection, source, chunk, batch)
 
     def uses_native(self, source: Source) -> bool:

@@ -4,7 +4,6 @@ settings -> survey -> planner -> handler; expressions, casts and watermark are t
 """
 
 from penstock.jobs.copy.planner import ConnectorOf, CopyJob, CopyOptions
-from penstock.jobs.copy.preview import CopyPreview, TablePreview, preview
 from penstock.jobs.copy.survey import Choice
 
-__all__ = ["Choice", "ConnectorOf", "CopyJob", "CopyOptions", "CopyPreview", "TablePreview", "preview"]
+__all__ = ["Choice", "ConnectorOf", "CopyJob", "CopyOptions"]
