@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from penstock.connectors.files.listing import FileSet, all_tables, find
+from penstock.connectors.files.listing import FileSet, Listing
 from penstock.connectors.files.options import FileOptions
 from penstock.connectors.files.root import named_errors
 from penstock.connectors.files.shape import columns_of
@@ -14,14 +14,15 @@ from penstock.core.schema import TableInfo, TableSchema, TypePolicy
 
 
 class FilesCatalog:
-    """The Catalog port of a file connection. It takes no queries."""
+    """The Catalog port of a file connection. It takes no queries. `listing` finds the files."""
 
-    def __init__(self, options: FileOptions) -> None:
+    def __init__(self, options: FileOptions, listing: Listing) -> None:
         self._options = options
+        self._listing = listing
 
     def tables(self) -> list[TableInfo]:
         with named_errors(f"list folder {self._options.root.path}"):
-            found = all_tables(self._options)
+            found = self._listing.tables()
         return [TableInfo(f.name, "files", f.manifest.rows if f.manifest else None, f.size_bytes) for f in found]
 
     def describe(self, tables: Sequence[TableName], policy: TypePolicy) -> dict[TableName, TableSchema]:
@@ -29,7 +30,7 @@ class FilesCatalog:
         for name in tables:
             try:
                 with named_errors(f"describe table {name}"):
-                    out[name] = self._schema(find(self._options, name))
+                    out[name] = self._schema(self._listing.find(name))
             except Missing:
                 continue
         return out

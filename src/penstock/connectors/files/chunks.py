@@ -14,7 +14,7 @@ from penstock.connectors._formats.registry import format_named
 from penstock.connectors._formats.settings import FormatSettings
 from penstock.connectors.files.listing import FileSet, found_from_json
 from penstock.connectors.files.options import FileOptions
-from penstock.connectors.files.stamp import FoundFile, LocalFile
+from penstock.connectors.files.stamp import FoundFile
 from penstock.core.load import Chunk
 from penstock.core.schema import Column, arrow_schema
 
@@ -78,7 +78,7 @@ def chunks(options: FileOptions, found: FileSet, whole: Piece, chunk_bytes: int)
             settings = whole.settings
             if file.path in listed and listed[file.path].is_cuttable:
                 settings = replace(settings, dialect=replace(settings.dialect, newlines_in_values=False))
-            spans = format_named(settings.format).spans(LocalFile(options.root, file), settings, chunk_bytes)
+            spans = format_named(settings.format).spans(options.root.blob(file), settings, chunk_bytes)
             for span in spans:
                 piece = replace(whole, files=(file,), settings=settings, span=span if len(spans) > 1 else None)
                 out.append(Chunk(len(out), piece.to_bounds(), span.rows, span.size_bytes))

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 from penstock.connectors._formats.suffixes import data_suffix, format_of
@@ -52,6 +52,29 @@ class FileSet:
         return {f"{prefix}{file.path}": file for file in self.manifest.files}
 
 
+class Listing(Protocol):
+    """Finds the tables of a connection and their files."""
+
+    def tables(self) -> list[FileSet]: ...
+
+    def find(self, name: TableName) -> FileSet:
+        """Raises Missing where there is no such table, DataError where two could be meant."""
+        ...
+
+
+@dataclass(frozen=True)
+class FolderListing:
+    """The Listing of a local folder."""
+
+    options: FileOptions
+
+    def tables(self) -> list[FileSet]:
+        return all_tables(self.options)
+
+    def find(self, name: TableName) -> FileSet:
+        return find(self.options, name)
+
+
 def all_tables(options: FileOptions) -> list[FileSet]:
     """Every table of a connection: folders, files, and the globs that its option `tables` names."""
     root, wanted = options.root, options.format
@@ -77,7 +100,7 @@ def entries(root: Root, wanted_format: str) -> dict[TableName, str]:
 def _named_entries(root: Root, wanted_format: str) -> list[tuple[TableName, str]]:
     """Folders and data files directly under the root that may be tables, with the tables they would be, sorted."""
     if root.only:
-        return [(table_name(_stem(root.only)), root.only)]
+        return [(table_name(stem_of(root.only)), root.only)]
     try:
         found = sorted(os.scandir(root.path), key=lambda entry: entry.name)
     except FileNotFoundError:
@@ -85,7 +108,7 @@ def _named_entries(root: Root, wanted_format: str) -> list[tuple[TableName, str]
     return [
         (_entry_name(root, entry), entry.name)
         for entry in found
-        if not _is_hidden(entry.name)
+        if not is_hidden(entry.name)
         and (entry.is_dir(follow_symlinks=False) or (not entry.is_dir() and format_of(entry.name, wanted_format)))
     ]
 
@@ -126,7 +149,7 @@ def file_set(root: Root, name: TableName, path: str, wanted_format: str) -> File
         files = tuple(_walk(root, path, wanted_format if text is None else ""))
         if text == read_text(root.inside(path, MANIFEST)):
             manifest = None if text is None else parsed(text, root.inside(path, MANIFEST))
-            return _checked(root, FileSet(name, path, files, manifest))
+            return checked_set(root, FileSet(name, path, files, manifest))
     raise Busy(f"table {name} is published faster than its {len(files)} files can be listed", "read it again later")
 
 
@@ -137,20 +160,20 @@ def match(root: Root, name: TableName, pattern: str, wanted_format: str) -> File
     if pattern.startswith("/") or ".." in PurePosixPath(pattern).parts:
         raise SpecError(f"pattern {pattern!r} leads out of connection {root.connection!r}", "write it from the root on")
     wanted = PurePosixPath(pattern).parts
-    files = tuple(file for file in _walk(root, "", wanted_format) if _matches(tuple(file.path.split("/")), wanted))
+    files = tuple(file for file in _walk(root, "", wanted_format) if path_matches(tuple(file.path.split("/")), wanted))
     if not files:
         raise Missing(
             f"no data file of connection {root.connection!r} matches {pattern!r} in {root.path}", "check the pattern"
         )
-    return _checked(root, FileSet(name, "", files))
+    return checked_set(root, FileSet(name, "", files))
 
 
-def _matches(parts: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
+def path_matches(parts: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
     if not wanted or not parts:
         return not wanted and not parts
     if wanted[0] == "**":
-        return any(_matches(parts[i:], wanted[1:]) for i in range(len(parts)))
-    return fnmatch.fnmatchcase(parts[0], wanted[0]) and _matches(parts[1:], wanted[1:])
+        return any(path_matches(parts[i:], wanted[1:]) for i in range(len(parts)))
+    return fnmatch.fnmatchcase(parts[0], wanted[0]) and path_matches(parts[1:], wanted[1:])
 
 
 def _single(root: Root, name: TableName, path: str, wanted_format: str) -> FileSet:
@@ -160,7 +183,7 @@ def _single(root: Root, name: TableName, path: str, wanted_format: str) -> FileS
     return FileSet(name, path, (found,), manifest_of_file(root, found))
 
 
-def _checked(root: Root, found: FileSet) -> FileSet:
+def checked_set(root: Root, found: FileSet) -> FileSet:
     """Whether the files are of one format and one hive scheme, and all that the manifest lists are there."""
     first = found.files[0] if found.files else None
     for file in found.files[1:]:
@@ -196,8 +219,8 @@ def _walk(root: Root, folder: str, wanted_format: str) -> Iterator[FoundFile]:
     for where, folders, names in os.walk(root.inside(folder) if folder else root.path):
         relative = os.path.relpath(where, root.path).replace(os.sep, "/")
         prefix = "" if relative == "." else f"{relative}/"
-        folders[:] = [name for name in folders if not _is_hidden(name)]
-        paths += [f"{prefix}{name}" for name in names if not _is_hidden(name) and data_suffix(name)]
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        paths += [f"{prefix}{name}" for name in names if not is_hidden(name) and data_suffix(name)]
     for path in sorted(paths):
         found = _found(root, path, wanted_format)
         if found is not None:
@@ -216,22 +239,22 @@ def _found(root: Root, path: str, wanted_format: str) -> FoundFile | None:
         status = os.stat(whole)
     except FileNotFoundError:
         return None
-    return FoundFile(path, kind[0], kind[1], status.st_size, status.st_mtime_ns, status.st_ino, _partition(path))
+    return FoundFile(path, kind[0], kind[1], status.st_size, status.st_mtime_ns, status.st_ino, partition_of(path))
 
 
 def found_from_json(value: list[Any], format_name: str) -> FoundFile:
     """The inverse of FoundFile.to_json for a file of a format."""
-    path, size_bytes, mtime_ns, inode = value
+    path, size_bytes, mtime_ns, inode, *etag = value
     kind = format_of(path, format_name) or (format_name, "")
-    return FoundFile(path, format_name, kind[1], size_bytes, mtime_ns, inode, _partition(path))
+    return FoundFile(path, format_name, kind[1], size_bytes, mtime_ns, inode, partition_of(path), *etag)
 
 
-def _partition(path: str) -> tuple[tuple[str, str | None], ...]:
+def partition_of(path: str) -> tuple[tuple[str, str | None], ...]:
     pairs = (part.partition("=") for part in path.split("/")[:-1] if "=" in part)
     return tuple((unquote(name), None if value == NULL_PARTITION else unquote(value)) for name, _, value in pairs)
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
     return name.startswith(".") or (name.startswith("_") and "=" not in name)
 
 
@@ -241,19 +264,19 @@ def _holds_data(root: Root, entry: str, wanted_format: str) -> bool:
     if not os.path.isdir(path) or os.path.lexists(os.path.join(path, MANIFEST)):
         return True
     for _, folders, names in os.walk(path):
-        folders[:] = [name for name in folders if not _is_hidden(name)]
-        if any(not _is_hidden(name) and format_of(name, wanted_format) for name in names):
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        if any(not is_hidden(name) and format_of(name, wanted_format) for name in names):
             return True
     return False
 
 
-def _stem(path: str) -> str:
+def stem_of(path: str) -> str:
     return path[: -len(data_suffix(path))] if data_suffix(path) else path
 
 
 def _entry_name(root: Root, entry: os.DirEntry[str]) -> TableName:
     """The manifest's name for a folder with a shortened name; otherwise what the folder or file name says."""
-    stem = entry.name if entry.is_dir() else _stem(entry.name)
+    stem = entry.name if entry.is_dir() else stem_of(entry.name)
     if "%-" in stem:
         path = root.inside(entry.name, MANIFEST) if entry.is_dir() else root.state("tables", f"{stem}.json")
         manifest = read_manifest(path)

@@ -26,9 +26,7 @@ class OutFile:
         self.rows = 0
         self.size_bytes = 0
         self._path = path
-        self._temporary = f"{path}.{os.getpid()}-{threading.get_ident()}.tmp"
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        self._file = open(self._temporary, "wb", buffering=_BUFFER_BYTES)  # noqa: SIM115
+        self._file = self._begin()
         self._hash = hashlib.blake2b(digest_size=16)
         try:
             self._stream = compressed(self, settings)
@@ -36,6 +34,12 @@ class OutFile:
         except BaseException:
             self.abandon()
             raise
+
+    def _begin(self) -> Any:
+        """The stream that takes the bytes."""
+        self._temporary = f"{self._path}.{os.getpid()}-{threading.get_ident()}.tmp"
+        os.makedirs(os.path.dirname(self._path), exist_ok=True)
+        return open(self._temporary, "wb", buffering=_BUFFER_BYTES)
 
     def write(self, data: Any) -> int:
         """The sink of the encoder."""
@@ -68,6 +72,10 @@ class OutFile:
     def finish(self) -> None:
         self._encoder.close()
         self._stream.close()
+        self._end()
+
+    def _end(self) -> None:
+        """Make the bytes durable under the file's name."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()

@@ -13,6 +13,7 @@ from penstock.connectors.files.manifest import DataFile, Manifest
 from penstock.connectors.files.naming import part_name
 from penstock.connectors.files.outfile import OutFile
 from penstock.connectors.files.partition import partition_folder, split
+from penstock.connectors.files.root import Root
 from penstock.connectors.files.staging import STAGED, Mark, Staging
 from penstock.core.errors import DataError
 
@@ -31,7 +32,8 @@ class PartWriter:
     opened first and begins another when its partition comes again.
     """
 
-    def __init__(self, staging: Staging, plan: Manifest, part: str) -> None:
+    def __init__(self, root: Root, staging: Staging, plan: Manifest, part: str) -> None:
+        self._root = root
         self._staging = staging
         self._plan = plan
         self._part = part
@@ -55,12 +57,19 @@ class PartWriter:
     def add(self, batch: pa.RecordBatch) -> None:
         whole = fitted(batch, self._plan.columns, f"part {self._part!r} of table {self._plan.table}")
         if not self._plan.partition_by:
-            self._file(()).add(whole)
+            self._add((), whole)
             return
         for values, rows in split(whole, self._plan.partition_by):
-            self._file(values).add(rows)
+            self._add(values, rows)
             if sum(file.held_bytes for file in self._open.values()) > self._plan.settings.row_group_bytes:
                 max(self._open.values(), key=lambda file: file.held_bytes).flush()
+
+    def _add(self, values: Values, rows: pa.RecordBatch) -> None:
+        file = self._file(values)
+        file.add(rows)
+        most = self._root.most_file_bytes
+        if most is not None and file.size_bytes >= most:
+            self._close(values)
 
     def finish(self) -> Mark:
         for values in list(self._open):
@@ -94,5 +103,5 @@ class PartWriter:
                 self._close(next(iter(self._open)))
             self._begun[values] = self._begun.get(values, 0) + 1
             path = os.path.join(self._staging.parts, *f"{self._path(values)}{STAGED}".split("/"))
-            self._open[values] = OutFile(path, self._columns, self._plan.settings)
+            self._open[values] = self._root.create(path, self._columns, self._plan.settings)
         return self._open[values]

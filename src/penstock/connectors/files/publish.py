@@ -23,7 +23,6 @@ from penstock.connectors.files.outfile import OutFile
 from penstock.connectors.files.root import MANIFEST, Root
 from penstock.connectors.files.single import publish_file
 from penstock.connectors.files.staging import Mark, Staging
-from penstock.connectors.files.stamp import PlainFile
 from penstock.connectors.files.swap import link_or_copy, replace_folder, sync_folder, way_of_replacing
 from penstock.connectors.files.target import Target
 from penstock.connectors.files.version import VersionFile, all_or_none, files_of, scan
@@ -51,12 +50,14 @@ def publish(target: Target, load: Load, expected: Expected, check_stop: Callable
         return replace(target.manifest.published, again=True)
     stage.prepared(staging, load)
     ledger = stage.marks(staging)
-    _check_counts(target, ledger, expected)
-    stage.check_files(staging, ledger, lambda path: format_named(target.settings.format).rows(PlainFile(path, path)))
+    check_counts(target, ledger, expected)
+    stage.check_files(
+        staging, ledger, lambda path: format_named(target.settings.format).rows(target.root.own(path, path))
+    )
     # What a crash left of an earlier try; the parts are still there, so it is built anew.
     stage.remove_tree(staging.version)
     version = _new_version(target, staging, ledger, check_stop)
-    manifest = _manifest(target, version, ledger)
+    manifest = manifest_of(target, version, ledger)
     if target.layout == "file":
         publish_file(target.root, staging.version, version.files[0].source, manifest)
     else:
@@ -66,7 +67,7 @@ def publish(target: Target, load: Load, expected: Expected, check_stop: Callable
     return version.published
 
 
-def _check_counts(target: Target, ledger: list[Mark], expected: Expected) -> None:
+def check_counts(target: Target, ledger: list[Mark], expected: Expected) -> None:
     rows = sum(mark.rows for mark in ledger)
     if (len(ledger), rows) != (expected.parts, expected.rows):
         raise CountMismatch(
@@ -77,7 +78,7 @@ def _check_counts(target: Target, ledger: list[Mark], expected: Expected) -> Non
 
 
 def _new_version(target: Target, staging: Staging, ledger: list[Mark], check_stop: Callable[[], None]) -> NewVersion:
-    old, new = _old_files(target, check_stop), _new_files(target, staging, ledger)
+    old, new = old_files(target, check_stop), new_files(target, staging, ledger)
     result = merged(Merge(target, old, new, check_stop))
     files = all_or_none(target, old, files_of(target, staging, result.pieces, check_stop))
     how = "replaced the file in one step"
@@ -95,7 +96,7 @@ def _new_version(target: Target, staging: Staging, ledger: list[Mark], check_sto
     return NewVersion(files, published)
 
 
-def _old_files(target: Target, check_stop: Callable[[], None]) -> tuple[VersionFile, ...]:
+def old_files(target: Target, check_stop: Callable[[], None]) -> tuple[VersionFile, ...]:
     """The files of the version that is there, then those taken over."""
     folder = target.root.path if target.layout == "file" else target.path
     mine = target.manifest.files if target.manifest else ()
@@ -106,19 +107,19 @@ def _old_files(target: Target, check_stop: Callable[[], None]) -> tuple[VersionF
         partition = tuple(value for _, value in file.partition)
         taken = DataFile(path, 0, file.size_bytes, "", partition)
         held = VersionFile(os.path.join(folder, *path.split("/")), taken, target.foreign_settings)
-        rows = format_named(held.settings.format).rows(PlainFile(held.source, path))
+        rows = format_named(held.settings.format).rows(target.root.own(held.source, path))
         if rows is None:
             rows = sum(batch.num_rows for batch in scan(target, held, (target.file_columns[0].name,), check_stop))
         found.append(replace(held, data=replace(taken, rows=rows)))
     return tuple(found)
 
 
-def _new_files(target: Target, staging: Staging, ledger: list[Mark]) -> tuple[VersionFile, ...]:
+def new_files(target: Target, staging: Staging, ledger: list[Mark]) -> tuple[VersionFile, ...]:
     """The staged files under their names in the new version."""
     return tuple(
         VersionFile(
             os.path.join(staging.parts, *f"{file.path}{stage.STAGED}".split("/")),
-            replace(file, path=_renamed(file.path, target.generation)),
+            replace(file, path=renamed(target, file.path)),
             target.settings,
         )
         for mark in ledger
@@ -126,12 +127,13 @@ def _new_files(target: Target, staging: Staging, ledger: list[Mark]) -> tuple[Ve
     )
 
 
-def _renamed(path: str, generation: int) -> str:
+def renamed(target: Target, path: str) -> str:
+    """The path of a staged file in the new version."""
     folder, slash, name = path.rpartition("/")
-    return f"{folder}{slash}part-{generation:06d}-{name}"
+    return f"{folder}{slash}{target.data_prefix}{name}"
 
 
-def _manifest(target: Target, version: NewVersion, ledger: list[Mark]) -> Manifest:
+def manifest_of(target: Target, version: NewVersion, ledger: list[Mark]) -> Manifest:
     return replace(
         target.plan(),
         files=tuple(file.data for file in version.files),

@@ -6,13 +6,16 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from penstock.connectors._formats.port import Blob, Refusals, Refused, Span
 from penstock.connectors.files.naming import file_name, part_name, table_name
-from penstock.connectors.files.root import Root
 from penstock.connectors.files.swap import sync_folder
 from penstock.core.errors import DataError
 from penstock.core.names import TableName
+
+if TYPE_CHECKING:
+    from penstock.connectors.files.root import Root
 
 
 def described(blob: Blob, refused: Refused) -> str:
@@ -90,7 +93,7 @@ def refusals(root: Root, table: TableName, file: str, span: Span | None, bad_row
         yield Uncounted() if bad_rows == "count" else Strict()
         return
     name = part_name(f"{file}@{span.start}" if span else file)
-    kept = Quarantine(os.path.join(quarantine_folder(root, table), f"{name}.ndjson"))
+    kept = root.quarantine(table, name)
     yield kept
     kept.finish()
 

@@ -13,14 +13,14 @@ from penstock.connectors._formats.cursor import check_cursor, greatest, lagged
 from penstock.connectors._formats.port import Request
 from penstock.connectors._formats.registry import format_named
 from penstock.connectors.files.chunks import Piece, chunks
-from penstock.connectors.files.listing import FileSet, find
+from penstock.connectors.files.listing import FileSet, Listing
 from penstock.connectors.files.options import FileOptions
 from penstock.connectors.files.partition import constant
 from penstock.connectors.files.quarantine import refusals
 from penstock.connectors.files.root import named_errors
 from penstock.connectors.files.rows import Filter, filter_of
 from penstock.connectors.files.shape import columns_of, settings_of
-from penstock.connectors.files.stamp import FoundFile, LocalFile
+from penstock.connectors.files.stamp import FoundBlob, FoundFile
 from penstock.connectors.files.stop import StopFlag
 from penstock.core.errors import NotSupported, SpecError
 from penstock.core.load import BatchSize, Chunk, CursorValue, Source, Window
@@ -38,10 +38,11 @@ class Wanted:
 
 
 class FilesReader:
-    """The Reader port of a file connection."""
+    """The Reader port of a file connection. `listing` finds the files."""
 
-    def __init__(self, options: FileOptions, stop: StopFlag) -> None:
+    def __init__(self, options: FileOptions, listing: Listing, stop: StopFlag) -> None:
         self._options = options
+        self._listing = listing
         self._stop = stop
 
     def split(self, source: Source, chunk_bytes: int) -> list[Chunk]:
@@ -112,7 +113,7 @@ class FilesReader:
     def _found(self, source: Source) -> FileSet:
         if source.table is None:
             raise NotSupported(f"{self._options.where} takes no queries", "copy tables with `where` and `columns`")
-        return find(self._options, source.table)
+        return self._listing.find(source.table)
 
     def _piece(self, source: Source, chunk: Chunk) -> Piece:
         if chunk.bounds:
@@ -132,7 +133,7 @@ class FilesReader:
     def _rows(self, found: FileSet, file: FoundFile) -> int | None:
         if found.manifest is not None and file.path not in found.stray:
             return found.listed[file.path].rows
-        return format_named(file.format).rows(LocalFile(self._options.root, file))
+        return format_named(file.format).rows(self._options.root.blob(file))
 
     def _filtered(self, source: Source, piece: Piece, wanted: Wanted) -> Iterator[pa.RecordBatch]:
         """Batches with the wanted columns and those that the filter needs, only the wanted rows."""
@@ -145,7 +146,7 @@ class FilesReader:
             )
         needed = tuple(own[name] for name in dict.fromkeys((*(c.name for c in wanted.columns), *keep.columns)))
         for file in piece.files:
-            blob = LocalFile(self._options.root, file, piece.is_planned)
+            blob = self._options.root.blob(file, piece.is_planned)
             with closing(self._file_batches(source, piece, blob, replace(wanted, columns=needed))) as batches:
                 for rows in batches:
                     self._stop.check()
@@ -155,7 +156,7 @@ class FilesReader:
             blob.verify()
 
     def _file_batches(
-        self, source: Source, piece: Piece, blob: LocalFile, wanted: Wanted
+        self, source: Source, piece: Piece, blob: FoundBlob, wanted: Wanted
     ) -> Generator[pa.RecordBatch, None, None]:
         partition = dict(blob.found.partition)
         inside = tuple(column for column in wanted.columns if column.name not in partition)

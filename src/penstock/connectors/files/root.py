@@ -1,4 +1,7 @@
-"""The root folder of a connection: every path is made here and proven to stay inside."""
+"""The root folder of a connection: every path is made here and proven to stay inside, every data file opened here.
+
+Reading, staging of parts and merging go through a Root only, so that they work alike on a bucket (connectors/objects), whose
+root overrides `inside` and the methods that open, make and keep."""
 
 from __future__ import annotations
 
@@ -8,7 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from penstock.connectors._formats.port import Blob
+from penstock.connectors._formats.settings import FormatSettings
 from penstock.connectors.files.naming import file_name, part_name
+from penstock.connectors.files.outfile import OutFile
+from penstock.connectors.files.quarantine import Quarantine
+from penstock.connectors.files.stamp import FoundBlob, FoundFile, LocalFile, PlainFile
 from penstock.core.errors import (
     DataError,
     DiskFull,
@@ -20,6 +28,7 @@ from penstock.core.errors import (
 )
 from penstock.core.load import Load
 from penstock.core.names import TableName
+from penstock.core.schema import Column
 
 STATE = ".penstock"
 MANIFEST = "_penstock.json"
@@ -44,6 +53,32 @@ class Root:
                 "remove the symbolic link, or make its target the root of a connection",
             )
         return path
+
+    @property
+    def most_file_bytes(self) -> int | None:
+        """The size at which a part's data file ends and another begins; None where any size will do."""
+        return None
+
+    def tag(self, load: Load) -> str:
+        """What the names of a version's data files hold besides its number; nothing where the number tells versions
+        apart."""
+        return ""
+
+    def blob(self, found: FoundFile, is_planned: bool = True) -> FoundBlob:
+        """A data file that was found, to be read."""
+        return LocalFile(self, found, is_planned)
+
+    def own(self, path: str, name: str) -> Blob:
+        """A file of our own at `path`, which has or will have the name `name` in its table."""
+        return PlainFile(path, name)
+
+    def create(self, path: str, columns: tuple[Column, ...], settings: FormatSettings) -> OutFile:
+        """A new data file."""
+        return OutFile(path, columns, settings)
+
+    def quarantine(self, table: TableName, name: str) -> Quarantine:
+        """Where the rows that do not fit are kept, of one reading of one file."""
+        return Quarantine(self.state("quarantine", file_name(table), f"{name}.ndjson"))
 
     def table_folder(self, table: TableName) -> str:
         return self.inside(file_name(table))

@@ -31,13 +31,15 @@ class FilesSession:
 
     def catalog(self) -> Catalog:
         from penstock.connectors.files.catalog import FilesCatalog
+        from penstock.connectors.files.listing import FolderListing
 
-        return FilesCatalog(self._options)
+        return FilesCatalog(self._options, FolderListing(self._options))
 
     def reader(self) -> Reader:
+        from penstock.connectors.files.listing import FolderListing
         from penstock.connectors.files.reader import FilesReader
 
-        return FilesReader(self._options, self._stop)
+        return FilesReader(self._options, FolderListing(self._options), self._stop)
 
     def writer(self) -> Writer:
         from penstock.connectors.files.writer import FilesWriter

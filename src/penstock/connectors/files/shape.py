@@ -10,7 +10,6 @@ from penstock.connectors._formats.unify import unified
 from penstock.connectors.files.listing import FileSet
 from penstock.connectors.files.options import FileOptions
 from penstock.connectors.files.partition import partition_columns
-from penstock.connectors.files.stamp import LocalFile
 from penstock.core.errors import DataError
 from penstock.core.schema import Column
 
@@ -34,7 +33,7 @@ def columns_of(options: FileOptions, found: FileSet) -> tuple[Column, ...]:
         return manifest.columns
     settings = settings_of(options, found)
     files = [file for file in found.files if manifest is None or file.path in found.stray]
-    blobs = [LocalFile(options.root, file) for file in files]
+    blobs = [options.root.blob(file) for file in files]
     shapes = format_named(settings.format).columns(blobs, settings)
     named = [(file.path, columns) for file, columns in zip(files, shapes, strict=True)]
     partitions = partition_columns(found.files, settings)

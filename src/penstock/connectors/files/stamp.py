@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
-from penstock.connectors.files.root import Root
+from penstock.connectors._formats.port import Blob
 from penstock.core.errors import Busy, DataError, PenstockError
+
+if TYPE_CHECKING:
+    from penstock.connectors.files.root import Root
 
 
 @dataclass(frozen=True)
 class FoundFile:
     """A data file: `path` relative to the root with '/', its format and compression by name, its stamp, the texts of its
-    hive partition (None is NULL)."""
+    hive partition (None is NULL). Objects have an ETag instead of an inode."""
 
     path: str
     format: str
@@ -24,9 +27,22 @@ class FoundFile:
     mtime_ns: int
     inode: int
     partition: tuple[tuple[str, str | None], ...] = ()
+    etag: str = ""
 
     def to_json(self) -> list[Any]:
-        return [self.path, self.size_bytes, self.mtime_ns, self.inode]
+        return [self.path, self.size_bytes, self.mtime_ns, self.inode, *([self.etag] if self.etag else [])]
+
+
+class FoundBlob(Blob, Protocol):
+    """A FoundFile that can be opened, wherever it lies."""
+
+    @property
+    def found(self) -> FoundFile: ...
+
+    def verify(self) -> None:
+        """Raises DataError when it is gone or not the one that was planned; Busy where nothing was planned, so that
+        reading again from the start helps."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -57,8 +73,6 @@ class LocalFile:
         return stream
 
     def verify(self) -> None:
-        """Raises DataError when the file is gone or not the one that was planned; Busy where nothing was planned, so that
-        reading again from the start helps."""
         path = self.root.inside(*self.found.path.split("/"))
         try:
             status = os.stat(path)
@@ -71,10 +85,14 @@ class LocalFile:
             )
 
     def _changed(self, how: str) -> PenstockError:
-        what = f"file {self.name} of connection {self.root.connection!r} {how}"
-        if not self.is_planned:
-            return Busy(what, "the table was written meanwhile: read it again from the start")
-        return DataError(what, "run again with --fresh once nothing else writes there")
+        return changed(f"file {self.name} of connection {self.root.connection!r} {how}", self.is_planned)
+
+
+def changed(what: str, is_planned: bool) -> PenstockError:
+    """The error of a file that is not the one that was found any more."""
+    if not is_planned:
+        return Busy(what, "the table was written meanwhile: read it again from the start")
+    return DataError(what, "run again with --fresh once nothing else writes there")
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from penstock.connectors._formats.settings import FormatSettings
 from penstock.connectors._formats.suffixes import data_suffix, written_suffix
 from penstock.connectors.files.evolve import changes, evolved
-from penstock.connectors.files.listing import file_set
+from penstock.connectors.files.listing import FileSet, file_set
 from penstock.connectors.files.manifest import Manifest
 from penstock.connectors.files.naming import file_name
 from penstock.connectors.files.options import FileOptions, listed
@@ -73,7 +74,11 @@ class Target:
 
     def data_name(self, part: str) -> str:
         """The name of a data file: version, then part, so that no name of one version means another file in the next."""
-        return f"part-{self.generation:06d}-{part}{self.suffix}"
+        return f"{self.data_prefix}{part}{self.suffix}"
+
+    @property
+    def data_prefix(self) -> str:
+        return f"part-{self.generation:06d}-{self.root.tag(self.load)}"
 
     def plan(self) -> Manifest:
         """What prepare keeps for the sessions that write: a manifest without files."""
@@ -111,18 +116,27 @@ class Target:
         return steps
 
 
-def target_of(options: FileOptions, load: Load) -> Target:
+@dataclass(frozen=True)
+class Existing:
+    """Looks at what a target holds: `added` gives it its manifest and foreign files, `files` lists all its data files."""
+
+    added: Callable[[Target], Target]
+    files: Callable[[Target], FileSet]
+
+
+def target_of(options: FileOptions, load: Load, existing: Existing | None = None) -> Target:
     """The target of a load, checked: options, columns, what is there. Raises SpecError, SchemaChanged or DataError."""
+    existing = existing or _FOLDER
     settings = options.target_settings(load.options)
     layout, partition_by = _layout(options, load)
     _check_load(load, options)
     target = Target(options, load, settings, layout, partition_by, None, (), load.columns)
-    target = _with_existing(target)
+    target = existing.added(target)
     if target.is_published:
         assert target.manifest is not None
         return replace(target, columns=target.manifest.columns)
     _check_existing(target)
-    return replace(target, columns=evolved(load, _existing_columns(target)))
+    return replace(target, columns=evolved(load, _existing_columns(target, existing)))
 
 
 def _layout(options: FileOptions, load: Load) -> tuple[str, tuple[str, ...]]:
@@ -216,10 +230,17 @@ def _check_existing(target: Target) -> None:
             )
 
 
-def _existing_columns(target: Target) -> tuple[Column, ...] | None:
+def _existing_columns(target: Target, existing: Existing) -> tuple[Column, ...] | None:
     """The columns of the version that is there with the files taken over, None for a new table."""
     if target.manifest and not target.foreign:
         return target.manifest.columns
     if not target.foreign:
         return None
-    return columns_of(target.options, file_set(target.root, target.load.table, os.path.basename(target.path), ""))
+    return columns_of(target.options, existing.files(target))
+
+
+def _files(target: Target) -> FileSet:
+    return file_set(target.root, target.load.table, os.path.basename(target.path), "")
+
+
+_FOLDER = Existing(_with_existing, _files)

@@ -14,11 +14,9 @@ from penstock.connectors._formats.registry import format_named
 from penstock.connectors._formats.settings import FormatSettings
 from penstock.connectors._formats.suffixes import data_suffix
 from penstock.connectors.files.manifest import DataFile
-from penstock.connectors.files.outfile import OutFile
 from penstock.connectors.files.partition import constant
 from penstock.connectors.files.quarantine import Strict
 from penstock.connectors.files.staging import STAGED, Staging
-from penstock.connectors.files.stamp import PlainFile
 from penstock.connectors.files.target import Target
 
 
@@ -62,7 +60,7 @@ def scan(
     partition = dict(zip(target.partition_by, file.data.partition, strict=bool(file.data.partition)))
     inside = tuple(column for column in wanted if column.name not in partition)
     request = Request(inside, target.file_columns, file.settings, Strict())
-    for batch in format_named(file.settings.format).read(PlainFile(file.source, file.data.path), request):
+    for batch in format_named(file.settings.format).read(target.root.own(file.source, file.data.path), request):
         check_stop()
         for column in wanted:
             if column.name in partition:
@@ -134,7 +132,7 @@ def all_or_none(
 
 def _renewed(target: Target, path: str, number: int) -> str:
     folder, slash, name = path.rpartition("/")
-    return f"{folder}{slash}part-{target.generation:06d}-same-{number:06d}{data_suffix(name)}"
+    return f"{folder}{slash}{target.data_prefix}same-{number:06d}{data_suffix(name)}"
 
 
 def _one_file(target: Target, staging: Staging, pieces: Sequence[Kept], check_stop: Callable[[], None]) -> VersionFile:
@@ -151,7 +149,7 @@ def _written(
     check_stop: Callable[[], None],
 ) -> VersionFile:  # fmt: skip
     source = os.path.join(staging.path, "rewritten", *f"{path}{STAGED}".split("/"))
-    out = OutFile(source, target.file_columns, target.settings)
+    out = target.root.create(source, target.file_columns, target.settings)
     try:
         for piece in pieces:
             for batch in _rows(target, piece, check_stop):

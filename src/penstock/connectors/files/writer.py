@@ -57,7 +57,7 @@ class FilesWriter:
                 if published:
                     return published
             plan = stage.prepared(staging, load)
-            with PartWriter(staging, plan, part) as writer:
+            with PartWriter(self._options.root, staging, plan, part) as writer:
                 for batch in batches:
                     self._stop.check()
                     writer.add(batch)
