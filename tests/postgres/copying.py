@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import psycopg
@@ -16,7 +15,6 @@ Conn = psycopg.Connection[Any]
 INT4 = Field("a", "int4", pa.int32())
 INT8 = Field("a", "int8", pa.int64())
 TEXT = Field("a", "text", pa.string())
-SOON_S = 20.0
 
 
 def copy_out(query: str) -> str:
@@ -27,11 +25,14 @@ def copy_in(table: str) -> str:
     return f"COPY {table} FROM STDIN (FORMAT binary)"
 
 
-ENDLESS = copy_out("SELECT a.i::int8 FROM generate_series(1, 30000) a (i), generate_series(1, 30000) b (i)")
-SLEEPING = copy_out("SELECT pg_sleep(60)::text")
-# Large enough rows that the server has sent the first of them when it falls asleep. (A server that is terminated while
-# it waits for its client to read says nothing, since it cannot.)
-DOZING = copy_out("SELECT repeat('x', 100000) FROM generate_series(1, 20) i WHERE i <= 10 OR pg_sleep(60) IS NOT NULL")
+# None of these ends by itself: that a test comes back at all shows that somebody ended them.
+NUMBERS = "generate_series(1::int8, 30000) a (i), generate_series(1, 30000) b (i), generate_series(1, 30000) c (i)"
+ENDLESS = copy_out(f"SELECT a.i FROM {NUMBERS}")
+SLEEPING = copy_out("SELECT pg_sleep(1000000)::text")
+# Large enough rows that the server has sent the first of them when it falls asleep.
+DOZING = copy_out(
+    "SELECT repeat('x', 100000) FROM generate_series(1, 20) i WHERE i <= 5 OR pg_sleep(1000000) IS NOT NULL"
+)
 
 
 def read(conn: Conn, query: str, fields: Sequence[Field], **options: Any) -> pa.Table:
@@ -67,6 +68,20 @@ def terminate(victim: Conn, by: Conn) -> None:
     by.execute("SELECT pg_terminate_backend(%s)", [victim.info.backend_pid])
 
 
+def is_asleep(conn: Conn, by: Conn) -> bool:
+    """Whether the backend of `conn` is in pg_sleep. (One that is terminated while it sends rows can say nothing.)"""
+    found = by.execute("SELECT wait_event FROM pg_stat_activity WHERE pid = %s", [conn.info.backend_pid]).fetchone()
+    return found == ("PgSleep",)
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    """Wait for what another process does; the limit is for what never happens."""
+    at = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < at, "it did not happen"
+        time.sleep(0.02)
+
+
 def count(conn: Conn, table: str = "t") -> int:
     row = conn.execute(f"SELECT count(*) FROM {table}").fetchone()
     assert row is not None
@@ -82,10 +97,3 @@ def after(seconds: float) -> Callable[[], bool]:
 def drop(batches: Iterable[pa.RecordBatch]) -> None:
     for _ in batches:
         pass
-
-
-@contextlib.contextmanager
-def soon() -> Iterator[None]:
-    start = time.monotonic()
-    yield
-    assert time.monotonic() - start < SOON_S

@@ -12,28 +12,35 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from penstock.connectors.postgres import wire
+from penstock.connectors.postgres import _copy, wire
 from penstock.connectors.postgres.wire import CopyWriter, Field
 from penstock.core.errors import CountMismatch, DataError, NotSupported, Stopped
 from tests.postgres.copying import (
     DOZING,
     ENDLESS,
     INT8,
+    NUMBERS,
     TEXT,
     Conn,
     after,
     copy_in,
     copy_out,
     count,
+    is_asleep,
     numbers,
     one_column,
-    soon,
     terminate,
     write,
     write_all,
 )
 
 pytestmark = [pytest.mark.postgres, pytest.mark.native]
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine's server may take long to answer a cancel request; its connection would be closed meanwhile."""
+    monkeypatch.setattr(_copy, "CANCEL_S", 120.0)
 
 
 @pytest.fixture
@@ -198,16 +205,16 @@ def test_abort_and_an_error_inside_with_keep_nothing(conn: Conn) -> None:
         writer.write(numbers(0))
 
 
-def test_stop_ends_writing_soon_even_when_the_server_takes_nothing(conn: Conn, other: Conn) -> None:
+def test_stop_ends_writing_even_when_the_server_takes_nothing(conn: Conn, other: Conn) -> None:
     conn.execute(
-        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(2); RETURN new; END $$;"
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1000000); RETURN new; END $$;"
         "CREATE TRIGGER slow BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION slow()"
     )
     stop = threading.Event()
     threading.Timer(0.3, stop.set).start()
 
     writer = CopyWriter(other, copy_in("t"), [INT8], stop=stop.is_set)
-    with soon(), pytest.raises(Stopped):
+    with pytest.raises(Stopped):
         write_all(writer, (numbers(i, 100_000) for i in range(100)))
 
     other.rollback()
@@ -272,14 +279,14 @@ def test_pump_whose_source_fails_keeps_nothing_and_both_connections(conn: Conn, 
     assert count(conn) == count(other) == 0
 
 
-def test_pump_whose_target_refuses_a_row_ends_soon_with_its_error(conn: Conn, other: Conn) -> None:
-    query = "SELECT a.i * b.i FROM generate_series(1::int8, 30000) a (i), generate_series(1, 30000) b (i)"
+def test_pump_whose_target_refuses_a_row_cancels_its_source_and_raises_its_error(conn: Conn, other: Conn) -> None:
+    conn.execute("CREATE TABLE sums (a int8 CHECK (a <> 20000))")
 
-    with soon(), pytest.raises(psycopg.errors.CheckViolation):
-        wire.pump(other, copy_out(query), conn, copy_in("picky"))
+    with pytest.raises(psycopg.errors.CheckViolation):
+        wire.pump(other, copy_out(f"SELECT a.i + b.i + c.i FROM {NUMBERS}"), conn, copy_in("sums"))
 
     other.rollback()
-    assert count(conn, "picky") == count(other) == 0
+    assert count(conn, "sums") == count(other) == 0
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
@@ -290,16 +297,20 @@ def test_pump_with_a_terminated_backend_raises_its_error_and_keeps_nothing(
         victim = third if side == "source" else other
         out, table = (DOZING, "texts") if side == "source" else (ENDLESS, "t")
         conn.execute("CREATE TABLE texts (a text)")
-        threading.Timer(0.5, terminate, (victim, conn)).start()
-        with soon(), pytest.raises(psycopg.errors.AdminShutdown):
-            wire.pump(third, out, other, copy_in(table))
+
+        def on_progress(rows: int, _size_bytes: int) -> None:
+            if rows and (side == "target" or is_asleep(victim, conn)):
+                terminate(victim, conn)
+
+        with pytest.raises(psycopg.errors.AdminShutdown):
+            wire.pump(third, out, other, copy_in(table), on_progress)
         assert victim.closed
         assert third.closed != other.closed
     assert count(conn) == count(conn, "texts") == 0
 
 
-def test_stop_ends_a_pump_soon(conn: Conn, other: Conn) -> None:
-    with soon(), pytest.raises(Stopped):
+def test_stop_ends_a_pump(conn: Conn, other: Conn) -> None:
+    with pytest.raises(Stopped):
         wire.pump(conn, ENDLESS, other, copy_in("t"), stop=after(0.5))
 
     other.rollback()
