@@ -83,7 +83,7 @@ def test_no_option_of_a_built_in_connector_hides_behind_a_key_of_the_project_fil
 
     for option in connector.options:
         taken = model.Connection if option.scope == "connection" else model.CopyJob
-        assert option.name not in taken.model_fields, option.name
-        assert option.name not in model.Connection.model_fields, option.name
+        assert option.name not in taken.known, option.name
+        assert option.name not in model.Connection.known, option.name
         assert option.help
         assert option.kind != "choice" or option.choices

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
 from penstock.api.project_file import model
 from penstock.api.project_file.build import LaterJob, copies, refuse_later_kinds
-from penstock.api.project_file.problems import _model_in
+from penstock.api.project_file.keys import Keys
 from penstock.api.project_file.settings import SETTINGS, from_environment, run_spec
 from penstock.core.errors import NotSupported, SpecError
 from penstock.core.secret import Secret
@@ -61,7 +60,7 @@ TABLE = {
     "types.numeric": "decimal(18,4)",
     "types.nan": "null",
     "types.arrays": "text",
-    **{f"schema_changes.{name}": "strict" for name in model.SchemaChanges.model_fields},
+    **{f"schema_changes.{name}": "strict" for name in model.SchemaChanges.known},
     "allow_lossy": True,
     "on_empty": "fail",
     "chunk_size": "8MiB",
@@ -73,7 +72,7 @@ SAMPLES: dict[str, Any] = {
     "connections.a.password": "pw",
     "connections.a.max_connections": 3,
     "connections.a.connect_timeout_s": 3,
-    **{f"connections.a.rate.{name}": 9 for name in model.Rate.model_fields},
+    **{f"connections.a.rate.{name}": 9 for name in model.Rate.known},
     **{f"defaults.{name}": value for name, value in RUN.items()},
     "jobs.raw.kind": "extract",
     "jobs.raw.source": "b",
@@ -86,10 +85,10 @@ SAMPLES: dict[str, Any] = {
 }
 
 
-def keys(kind: type[BaseModel], names: dict[str, str], prefix: str = "") -> Iterator[str]:
+def keys(kind: type[Keys], names: dict[str, str], prefix: str = "") -> Iterator[str]:
     """All keys below a model, dotted; `names` says which named thing to look into."""
-    for name, info in kind.model_fields.items():
-        below = _model_in(info.annotation)
+    for name, key in kind.known.items():
+        below = key.kind.below
         path = f"{prefix}{name}"
         if below is None:
             yield path
@@ -196,7 +195,7 @@ def test_short_forms_become_the_long_ones(read: Read) -> None:
         "after": ["first"],
         "key": ["id"],
         "cursor": {"column": "at"},
-        "schema_changes": dict.fromkeys(model.SchemaChanges.model_fields, "ask"),
+        "schema_changes": dict.fromkeys(model.SchemaChanges.known, "ask"),
         "allow_lossy": ["a"],
     }
 

@@ -36,7 +36,7 @@ PLANTED = {
     "adbc_driver_sqlite only in the SQLite connector": ("connectors/files/options.py", "import adbc_driver_sqlite"),
     "click and rich only in the command line": ("api/options.py", "import click"),
     "rich only in cli.render": ("cli/main.py", "import rich"),
-    "pydantic and ruamel only where the project file is read": ("jobs/__init__.py", "import pydantic"),
+    "ruamel only where the project file is read": ("jobs/__init__.py", "import ruamel.yaml"),
 }
 
 

@@ -12,6 +12,7 @@ from penstock.api.project_file.connections import connection_spec, connector_of
 from penstock.api.project_file.copy_job import copy_spec
 from penstock.api.project_file.document import Document, Problem, read_yaml
 from penstock.api.project_file.expand import expand
+from penstock.api.project_file.keys import checked
 from penstock.api.project_file.problems import Problems, suggest
 from penstock.api.project_file.settings import Values, run_spec
 from penstock.core.errors import NotSupported
@@ -69,7 +70,7 @@ def build_project(document: Document, problems: Problems, given: Given) -> Proje
         return Project(given.root, {}, {})
     _check_top(values, problems)
     connections = _connections(_section(values, "connections", problems), problems, given)
-    defaults = problems.checked(model.Defaults, ("defaults",), values.get("defaults") or {})
+    defaults = checked(model.Defaults, ("defaults",), values.get("defaults") or {}, problems)
     layers = _Layers(given.environment, run_values(defaults) if defaults else {})
     raw_jobs = _section(values, "jobs", problems)
     jobs = {name: job for name in raw_jobs if (job := _job(name, raw_jobs, connections, problems, layers))}
@@ -84,7 +85,7 @@ class _Layers:
 
 
 def _check_top(values: Mapping[str, Any], problems: Problems) -> None:
-    known = list(model.ProjectFile.model_fields)
+    known = list(model.ProjectFile.known)
     for key in values:
         if key not in known:
             problems.unknown_key((key,), known)
@@ -163,12 +164,12 @@ def refuse_later_kinds(project: Project, names: Sequence[str]) -> None:
 def run_values(keys: model.RunKeys) -> dict[str, Any]:
     """The run settings that stand in the file, by dotted key; what is left out is not there."""
     found: dict[str, Any] = {}
-    for name in model.RunKeys.model_fields:
-        if name not in keys.model_fields_set:
+    for name in model.RunKeys.known:
+        if name not in keys.given:
             continue
-        value = getattr(keys, name)
+        value = keys.given[name]
         if isinstance(value, model.Retry):
-            found |= {f"{name}.{part}": getattr(value, part) for part in value.model_fields_set}
+            found |= {f"{name}.{part}": one for part, one in value.given.items()}
         else:
             found[name] = value
     return found

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import Any
 
 from penstock.api.project_file import model
 from penstock.api.project_file.document import Path
+from penstock.api.project_file.keys import checked
 from penstock.api.project_file.options import convert, declared
 from penstock.api.project_file.problems import Problems
 from penstock.api.project_file.urls import SCHEME, SplitUrl, split_url
@@ -34,7 +36,7 @@ def connection_spec(name: str, raw: Any, problems: Problems, root: str) -> Conne
     if isinstance(raw, str):
         problems.at(path, f"connections.{name} must hold keys and values", f'write {name}: {{url: "..."}}')
         return None
-    keys = problems.checked(model.Connection, path, raw)
+    keys = checked(model.Connection, path, raw, problems)
     if keys is None:
         return None
     if not SCHEME.match(keys.url):
@@ -58,18 +60,18 @@ def connection_spec(name: str, raw: Any, problems: Problems, root: str) -> Conne
     return ConnectionSpec(
         name=name,
         url=split.url,
-        options=_options(path, keys.model_extra or {}, split, known, problems),
+        options=_options(path, keys.other, split, known, problems),
         password=Secret(keys.password) if keys.password else split.password,
         max_connections=keys.max_connections,
         connect_timeout_s=keys.connect_timeout_s,
-        rate=RateSpec(**keys.rate.model_dump()),
+        rate=RateSpec(**keys.rate.given),
         base_dir=root,
     )
 
 
 def _refuse_call_limits(path: Path, rate: model.Rate, problems: Problems) -> None:
     """Limits of calls would limit nothing where no calls are made."""
-    for key in sorted(rate.model_fields_set - {"rows_per_s"}):
+    for key in sorted(set(rate.given) - {"rows_per_s"}):
         problems.at_key(
             (*path, "rate", key),
             f"{key} counts calls, which connections.{path[-1]} does not make",
@@ -98,7 +100,7 @@ def check_usable(connection: ConnectionSpec, problems: Problems) -> None:
 
 def _options(
     path: Path,
-    given: dict[str, Any],
+    given: Mapping[str, Any],
     split: SplitUrl,
     known: dict[str, Option] | None,
     problems: Problems,
@@ -109,7 +111,7 @@ def _options(
     for key, value in {**split.options, **given}.items():
         at = (*path, key if key in given else "url")
         if key not in known:
-            problems.unknown_key(at, [*model.Connection.model_fields, *known])
+            problems.unknown_key(at, [*model.Connection.known, *known])
             continue
         if key in given and key in split.options:
             problems.at_key(at, f"{key} stands in the url of connections.{path[-1]} and beside it", "keep one")

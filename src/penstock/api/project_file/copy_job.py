@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel
-
 from penstock.api.project_file import model
 from penstock.api.project_file.connections import check_usable, connector_of
 from penstock.api.project_file.document import Path
+from penstock.api.project_file.keys import Keys, checked
 from penstock.api.project_file.options import convert, declared
 from penstock.api.project_file.problems import Problems, dotted, suggest
 from penstock.core.errors import SpecError
@@ -42,7 +41,7 @@ def copy_spec(
         if isinstance(keys, dict):
             _check_keys((*path, "overrides", pattern), keys, model.TableKeys, options, problems)
     _check_sides(path, raw, connections, problems)
-    job = problems.checked(model.CopyJob, path, raw)
+    job = checked(model.CopyJob, path, raw, problems)
     if job is None:
         return None
     _check_tables(path, job, problems)
@@ -74,10 +73,10 @@ def _job_options(raw: Mapping[str, Any], connections: Connections) -> dict[str, 
 
 
 def _check_keys(
-    path: Path, raw: Mapping[str, Any], kind: type[BaseModel], options: Mapping[str, Option] | None, problems: Problems
+    path: Path, raw: Mapping[str, Any], kind: type[Keys], options: Mapping[str, Option] | None, problems: Problems
 ) -> None:
     """Unknown keys; where the options are not known, only those that look like one of the job's own keys."""
-    own = list(kind.model_fields)
+    own = list(kind.known)
     for key in raw:
         if key in own or key in (options or {}):
             continue
@@ -123,13 +122,13 @@ class _Settle:
 
     def __call__(self, keys: model.TableKeys, path: Path) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for name in model.TableKeys.model_fields:
-            if name in keys.model_fields_set and not (name == "target_name" and isinstance(keys, model.CopyJob)):
-                value = getattr(keys, name)
-                found[name] = value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value
+        for name in model.TableKeys.known:
+            if name in keys.given and not (name == "target_name" and isinstance(keys, model.CopyJob)):
+                value = keys.given[name]
+                found[name] = dict(value.given) if isinstance(value, Keys) else value
         if "columns" in found and found["columns"].get("salt"):
             found["columns"]["salt"] = Secret(found["columns"]["salt"])
-        given = self._options(keys.model_extra or {}, path)
+        given = self._options(keys.other, path)
         return found | ({"options": given} if given else {})
 
     def _options(self, extra: Mapping[str, Any], path: Path) -> dict[str, Any]:

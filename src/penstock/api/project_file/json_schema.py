@@ -7,6 +7,7 @@ from typing import Any
 
 from penstock.api.project_file import model
 from penstock.api.project_file.build import LATER_KINDS
+from penstock.api.project_file.keys import definitions
 from penstock.api.project_file.options import SCHEMAS, declared
 from penstock.connectors import registry
 from penstock.core.errors import SpecError
@@ -18,8 +19,8 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def project_schema() -> dict[str, Any]:
     """The schema for editors and checks, in a fixed order; options are those of the connectors that can be loaded."""
-    schema = model.ProjectFile.model_json_schema(mode="validation", ref_template="#/$defs/{model}")
-    parts = schema.pop("$defs")
+    parts = definitions(model.ProjectFile)
+    schema = parts.pop("ProjectFile")
     connectors = _connectors()
     base = parts.pop("Connection")
     parts["Connection"] = {
@@ -102,7 +103,7 @@ def option_schema(option: Option) -> dict[str, Any]:
 
 
 def _finish(part: Any) -> None:
-    """Take out the titles that pydantic makes of key names, and let every value be a ${...} reference."""
+    """Let every value be a ${...} reference."""
     if isinstance(part, list):
         for child in part:
             _finish(child)
@@ -112,8 +113,6 @@ def _finish(part: Any) -> None:
         _finish(child)
     properties = part.get("properties", {})
     for name, form in properties.items():
-        if form.get("title", "").lower().replace(" ", "_") == name.lower():
-            del form["title"]
         if name != "version":
             properties[name] = _or_reference(form)
 

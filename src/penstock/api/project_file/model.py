@@ -1,56 +1,32 @@
-"""The keys of penstock.yml as typed models: what each may hold, what it means, what it is when left out."""
+"""The keys of penstock.yml: what each may hold, what it means, what it is when left out."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
-
-from annotated_types import Ge, Gt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+from collections.abc import Mapping
+from typing import Any
 
 from penstock.api.project_file import settings, units
+from penstock.api.project_file.keys import Key, Keys, section
+from penstock.api.project_file.kinds import (
+    Kind,
+    flag,
+    list_of,
+    map_of,
+    number,
+    one_of,
+    or_none,
+    read,
+    short,
+    text,
+    whole,
+)
 
 NUMERIC_PATTERN = r"^(text|double|error|decimal\(\d+,\s*\d+\))$"
 
 
-@dataclass(frozen=True)
-class Also:
-    """Lets a key take a short form besides its own: `convert` makes the long form, `schema` describes the short one."""
-
-    convert: Callable[[Any], Any]
-    schema: Mapping[str, Any]
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(self.convert, handler(source))
-
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"anyOf": [dict(self.schema), handler(core)]}
-
-
-@dataclass(frozen=True)
-class Read:
-    """A key whose text or number one function reads; `schema` is the whole of what may be written."""
-
-    read: Callable[[Any], Any]
-    schema: Mapping[str, Any]
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(self.read)
-
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return dict(self.schema)
-
-
 def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
-
-
-def _no_flag(value: Any) -> Any:
-    """true is no number, though Python takes it for 1; as text it is refused like any other word."""
-    return str(value) if isinstance(value, bool) else value
 
 
 def _one_or_all(value: Any) -> Any:
@@ -124,75 +100,56 @@ _MASK: dict[str, Any] = {
     ]
 }
 
-Text = Annotated[str, Field(min_length=1)]
-Texts = Annotated[list[Text], Also(_listed, {"type": "string"})]
-Count = Annotated[int, Ge(1), BeforeValidator(_no_flag)]
-Calls = Annotated[int, Ge(0), BeforeValidator(_no_flag)]
-PerTime = Annotated[float, Gt(0), BeforeValidator(_no_flag)]
-Seconds = Annotated[float, Read(units.seconds, _DURATION)]
-Limit = Annotated[float, Read(units.positive_seconds, _DURATION)]
-
-
-class Keys(BaseModel):
-    """A mapping that refuses keys it does not know."""
-
-    model_config = ConfigDict(extra="forbid")
+_TEXT = text(1)
+_STRING: dict[str, Any] = {"type": "string"}
+_TEXTS = short(_listed, _STRING, list_of(_TEXT))
+_PER_TIME = or_none(number(0))
+_SECONDS = read(units.seconds, _DURATION)
+_LIMIT: Kind[float | None] = read(units.positive_seconds, _DURATION)
+_POLICY = one_of("evolve", "strict", "ask")
+_HELP = [setting.help for setting in settings.SETTINGS]
 
 
 class Rate(Keys):
     """Limits of one connection, shared by all workers and jobs. A key that is left out limits nothing."""
 
-    per_second: PerTime | None = Field(default=None, description="calls in a second")
-    per_minute: PerTime | None = Field(default=None, description="calls in a minute")
-    burst: Count = Field(default=1, description="calls that may be made at once after a quiet time")
-    concurrency: Count | None = Field(default=None, description="calls under way at the same time")
-    max_calls: Calls | None = Field(default=None, description="calls in one run; the run stops before it makes more")
-    rows_per_s: PerTime | None = Field(
-        default=None, description="rows read in a second: a polite mode for busy databases"
-    )
+    per_second = Key(_PER_TIME, "calls in a second", None)
+    per_minute = Key(_PER_TIME, "calls in a minute", None)
+    burst = Key(whole(1), "calls that may be made at once after a quiet time", 1)
+    concurrency = Key(or_none(whole(1)), "calls under way at the same time", None)
+    max_calls = Key(or_none(whole(0)), "calls in one run; the run stops before it makes more", None)
+    rows_per_s = Key(_PER_TIME, "rows read in a second: a polite mode for busy databases", None)
 
 
-class Connection(Keys):
+class Connection(Keys, is_open=True):
     """An endpoint: a URL, how to log in, limits, and the options of its connector."""
 
-    model_config = ConfigDict(extra="allow")
-
-    url: Text = Field(description="where it is, for instance postgresql://user@host:5432/db or file:./lake")
-    password: str | None = Field(default=None, description="the password; write ${VAR} or ${file:path}")
-    max_connections: Count | None = Field(
-        default=None, description="connections open at the same time, over all workers"
+    url = Key(_TEXT, "where it is, for instance postgresql://user@host:5432/db or file:./lake")
+    password = Key(or_none(text()), "the password; write ${VAR} or ${file:path}", None)
+    max_connections = Key(or_none(whole(1)), "connections open at the same time, over all workers", None)
+    connect_timeout_s = Key(
+        read(units.positive_seconds, _DURATION), "how long opening a connection may take, in seconds", 15.0
     )
-    connect_timeout_s: Limit = Field(default=15.0, description="how long opening a connection may take, in seconds")
-    rate: Rate = Field(default_factory=Rate, description="limits of this connection")
+    rate = Key(section(Rate), "limits of this connection", Rate())
 
 
 class Retry(Keys):
     """What happens after an error that may pass."""
 
-    attempts: Annotated[int, Read(units.attempts, _WHOLE)] = Field(default=5, description=settings.SETTINGS[2].help)
-    backoff_s: Seconds = Field(default=1.0, description=settings.SETTINGS[3].help)
-    max_backoff_s: Seconds = Field(default=60.0, description=settings.SETTINGS[4].help)
+    attempts = Key(read(units.attempts, _WHOLE), _HELP[2], 5)
+    backoff_s = Key(_SECONDS, _HELP[3], 1.0)
+    max_backoff_s = Key(_SECONDS, _HELP[4], 60.0)
 
 
 class RunKeys(Keys):
     """How jobs run; each key may stand under a job and under defaults."""
 
-    workers: Annotated[Any, Read(units.workers, _WORKERS)] = Field(
-        default="auto", description=settings.SETTINGS[0].help
-    )
-    executor: Literal["threads", "processes", "serial"] = Field(
-        default="threads", description=settings.SETTINGS[1].help
-    )
-    retry: Retry = Field(default_factory=Retry, description="what happens after an error that may pass")
-    max_errors: Annotated[Any, Read(units.max_errors, _ERRORS)] = Field(
-        default=0, description=settings.SETTINGS[5].help
-    )
-    timeout: Annotated[float | None, Read(units.positive_seconds, _DURATION)] = Field(
-        default=None, description=settings.SETTINGS[6].help
-    )
-    item_timeout: Annotated[float | None, Read(units.positive_seconds, _DURATION)] = Field(
-        default=None, description=settings.SETTINGS[7].help
-    )
+    workers: Key[Any] = Key(read(units.workers, _WORKERS), _HELP[0], "auto")
+    executor = Key(one_of(*settings.EXECUTORS), _HELP[1], "threads")
+    retry = Key(section(Retry), "what happens after an error that may pass", Retry())
+    max_errors: Key[Any] = Key(read(units.max_errors, _ERRORS), _HELP[5], 0)
+    timeout = Key(_LIMIT, _HELP[6], None)
+    item_timeout = Key(_LIMIT, _HELP[7], None)
 
 
 class Defaults(RunKeys):
@@ -202,63 +159,56 @@ class Defaults(RunKeys):
 class Cursor(Keys):
     """Incremental reading: only rows whose cursor column lies above the last watermark are read."""
 
-    column: Text = Field(description="the column that grows with every change, such as updated_at")
-    lag: Annotated[str, Read(units.lag, {"type": ["string", "number"]})] = Field(
-        default="", description='how far below the last watermark to read again, such as "10 minutes" or 1000'
+    column = Key(_TEXT, "the column that grows with every change, such as updated_at")
+    lag = Key(
+        read(units.lag, {"type": ["string", "number"]}),
+        'how far below the last watermark to read again, such as "10 minutes" or 1000',
+        "",
     )
-    nulls: Literal["error", "exclude", "include"] = Field(
-        default="error", description="what to do with rows that have no value"
-    )
+    nulls = Key(one_of("error", "exclude", "include"), "what to do with rows that have no value", "error")
 
 
 class Columns(Keys):
     """Changes to columns on their way, in this order: include/exclude, cast, mask, add, rename, case."""
 
-    include: Texts = Field(default=[], description="only these columns")
-    exclude: Texts = Field(default=[], description="all columns but these")
-    rename: dict[Text, Text] = Field(default={}, description="source column: target column")
-    case: Literal["", "snake", "camel", "pascal", "upper", "lower"] = Field(
-        default="", description="the spelling of all target column names"
+    include = Key(_TEXTS, "only these columns", [])
+    exclude = Key(_TEXTS, "all columns but these", [])
+    rename = Key(map_of(_TEXT), "source column: target column", {})
+    case = Key(one_of("", "snake", "camel", "pascal", "upper", "lower"), "the spelling of all target column names", "")
+    cast = Key(map_of(_TEXT), "column: type it is carried in", {})
+    mask = Key(
+        map_of(read(_mask, _MASK)),
+        "column: hash (SHA-256 with the salt), null, {keep: 4} (the last characters) or {constant: text}",
+        {},
     )
-    cast: dict[Text, Text] = Field(default={}, description="column: type it is carried in")
-    mask: dict[Text, Annotated[Any, Read(_mask, _MASK)]] = Field(
-        default={},
-        description="column: hash (SHA-256 with the salt), null, {keep: 4} (the last characters) or {constant: text}",
-    )
-    add: dict[Text, Annotated[Any, Read(_add, _ADD)]] = Field(
-        default={}, description="new column: {value: literal}, {now: utc}, {run: id} or {hash: [columns]}"
-    )
-    salt: str | None = Field(
-        default=None, description="what mask: hash mixes in; a secret, write ${VAR} or ${file:path}"
-    )
+    add = Key(map_of(read(_add, _ADD)), "new column: {value: literal}, {now: utc}, {run: id} or {hash: [columns]}", {})
+    salt = Key(or_none(text()), "what mask: hash mixes in; a secret, write ${VAR} or ${file:path}", None)
 
 
 class Types(Keys):
     """What to do with types that have no exact carrier."""
 
-    numeric: Annotated[str, Read(_numeric, {"type": "string", "pattern": NUMERIC_PATTERN})] = Field(
-        default="text",
-        description="a numeric without declared precision becomes text (exact), double (lossy), decimal(p,s), or error",
+    numeric = Key(
+        read(_numeric, {"type": "string", "pattern": NUMERIC_PATTERN}),
+        "a numeric without declared precision becomes text (exact), double (lossy), decimal(p,s), or error",
+        "text",
     )
-    nan: Annotated[Literal["error", "null"], Also(_null_text, {"type": "null"})] = Field(
-        default="error", description="a NaN inside a decimal column is an error, or becomes null"
+    nan = Key(
+        short(_null_text, {"type": "null"}, one_of("error", "null")),
+        "a NaN inside a decimal column is an error, or becomes null",
+        "error",
     )
-    arrays: Literal["list", "text"] = Field(
-        default="list", description="arrays become a list (one dimension) or the source's text"
-    )
-
-
-Policy = Literal["evolve", "strict", "ask"]
+    arrays = Key(one_of("list", "text"), "arrays become a list (one dimension) or the source's text", "list")
 
 
 class SchemaChanges(Keys):
     """What to do when source and target differ: adapt the target (evolve), fail (strict), or ask before the run."""
 
-    new_column: Policy = Field(default="evolve", description="the source has a column that the target lacks")
-    dropped_column: Policy = Field(default="evolve", description="the target has a column that the source lacks")
-    widened: Policy = Field(default="evolve", description="the source's type holds more than the target's")
-    narrowed: Policy = Field(default="evolve", description="the source's type holds less than the target's")
-    nullability: Policy = Field(default="evolve", description="only one of them may be null")
+    new_column = Key(_POLICY, "the source has a column that the target lacks", "evolve")
+    dropped_column = Key(_POLICY, "the target has a column that the source lacks", "evolve")
+    widened = Key(_POLICY, "the source's type holds more than the target's", "evolve")
+    narrowed = Key(_POLICY, "the source's type holds less than the target's", "evolve")
+    nullability = Key(_POLICY, "only one of them may be null", "evolve")
 
 
 def _same_for_all(value: Any) -> Any:
@@ -266,66 +216,66 @@ def _same_for_all(value: Any) -> Any:
         return value
     if value not in ("evolve", "strict", "ask"):
         raise ValueError("must be one of evolve, strict, ask")
-    return dict.fromkeys(SchemaChanges.model_fields, value)
+    return dict.fromkeys(SchemaChanges.known, value)
 
 
-class TableKeys(Keys):
+class TableKeys(Keys, is_open=True):
     """What may be said of one table, and of all tables of a job."""
 
-    model_config = ConfigDict(extra="allow")
+    target_name = Key(
+        text(), "the target's name, built from {database}, {schema} and {table}; by default the source's", ""
+    )
+    mode = Key(
+        one_of("replace", "append", "upsert", "delete_insert", "insert_only"),
+        "what the load does to the target table",
+        "replace",
+    )
+    key = Key(_TEXTS, "columns that name a row; upsert, delete_insert and insert_only need it", [])
+    cursor = Key(
+        short(lambda value: {"column": value} if isinstance(value, str) else value, _STRING, or_none(section(Cursor))),
+        "the column to read incrementally by, or {column, lag, nulls}",
+        None,
+    )
+    where = Key(text(), "a filter in the source's own SQL", "")
+    columns = Key(section(Columns), "changes to columns on their way", Columns())
+    types = Key(section(Types), "what to do with types that have no exact carrier", Types())
+    schema_changes = Key(
+        short(_same_for_all, {"enum": ["evolve", "strict", "ask"]}, section(SchemaChanges)),
+        "what to do when source and target differ; one word holds for all",
+        SchemaChanges(),
+    )
+    allow_lossy = Key(
+        short(_one_or_all, {"type": ["boolean", "string"]}, list_of(_TEXT)),
+        "columns that may lose something on the way; true is all",
+        [],
+    )
+    on_empty = Key(
+        one_of("publish", "keep", "fail"),
+        "what mode replace does when the source has no rows: empty the target, keep it, or fail",
+        "publish",
+    )
+    chunk_size: Key[Any] = Key(
+        read(units.size_bytes, {"type": "string", "pattern": units.SIZE_PATTERN}), "how much one item reads", "64MiB"
+    )
+    split = Key(flag(), "whether the table is read in several items", True)
 
-    target_name: str = Field(
-        default="",
-        description="the target's name, built from {database}, {schema} and {table}; by default the source's",
-    )
-    mode: Literal["replace", "append", "upsert", "delete_insert", "insert_only"] = Field(
-        default="replace", description="what the load does to the target table"
-    )
-    key: Texts = Field(default=[], description="columns that name a row; upsert, delete_insert and insert_only need it")
-    cursor: Annotated[Cursor | None, Also(lambda v: {"column": v} if isinstance(v, str) else v, {"type": "string"})] = (
-        Field(default=None, description="the column to read incrementally by, or {column, lag, nulls}")
-    )
-    where: str = Field(default="", description="a filter in the source's own SQL")
-    columns: Columns = Field(default_factory=Columns, description="changes to columns on their way")
-    types: Types = Field(default_factory=Types, description="what to do with types that have no exact carrier")
-    schema_changes: Annotated[SchemaChanges, Also(_same_for_all, {"enum": ["evolve", "strict", "ask"]})] = Field(
-        default_factory=SchemaChanges, description="what to do when source and target differ; one word holds for all"
-    )
-    allow_lossy: Annotated[list[Text], Also(_one_or_all, {"type": ["boolean", "string"]})] = Field(
-        default=[], description="columns that may lose something on the way; true is all"
-    )
-    on_empty: Literal["publish", "keep", "fail"] = Field(
-        default="publish",
-        description="what mode replace does when the source has no rows: empty the target, keep it, or fail",
-    )
-    chunk_size: Annotated[Any, Read(units.size_bytes, {"type": "string", "pattern": units.SIZE_PATTERN})] = Field(
-        default="64MiB", description="how much one item reads"
-    )
-    split: bool = Field(default=True, description="whether the table is read in several items")
 
-
-class CopyJob(TableKeys, RunKeys):
+class CopyJob(TableKeys, RunKeys, is_open=True):
     """Copies tables and queries from a source to a target."""
 
-    model_config = ConfigDict(extra="allow")
-
-    kind: Literal["copy"] = Field(description="the kind of the job")
-    source: Text = Field(description="the connection to read from")
-    target: Text = Field(description="the connection to write to")
-    after: Texts = Field(default=[], description="jobs that must be done before")
-    tables: Texts = Field(
-        default=[], description="table names and patterns of the source; ! in front excludes; later ones win"
-    )
-    queries: dict[Text, Text] = Field(default={}, description="name: query in the source's own SQL")
-    overrides: dict[Text, TableKeys] = Field(
-        default={}, description="table name, pattern or query name: what is different for it"
-    )
+    kind = Key(one_of("copy"), "the kind of the job")
+    source = Key(_TEXT, "the connection to read from")
+    target = Key(_TEXT, "the connection to write to")
+    after = Key(_TEXTS, "jobs that must be done before", [])
+    tables = Key(_TEXTS, "table names and patterns of the source; ! in front excludes; later ones win", [])
+    queries = Key(map_of(_TEXT), "name: query in the source's own SQL", {})
+    overrides = Key(map_of(section(TableKeys)), "table name, pattern or query name: what is different for it", {})
 
 
 class ProjectFile(Keys):
     """A Penstock project: connections, and the jobs that move data between them."""
 
-    version: Literal[1] = Field(description="the format of this file")
-    connections: dict[Text, Connection] = Field(default={}, description="named endpoints")
-    defaults: Defaults = Field(default_factory=Defaults, description="what holds for every job")
-    jobs: dict[Text, CopyJob] = Field(default={}, description="named jobs")
+    version = Key(Kind(whole(1).check, {"const": 1, "type": "integer"}), "the format of this file")
+    connections = Key(map_of(section(Connection)), "named endpoints", {})
+    defaults = Key(section(Defaults), "what holds for every job", Defaults())
+    jobs = Key(map_of(section(CopyJob)), "named jobs", {})
