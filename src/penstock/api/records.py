@@ -42,7 +42,8 @@ class TableResult:
     """What a run did to one target table, and how its rows were proven. None is not known (or not of use in the mode).
 
     `rows_read` came from the source, `source_count` is the source's own count, `rows_after` the target's. `is_compared`
-    says that source and count saw the same moment, so that a difference would have failed the item.
+    says that source and count saw the same moment, so that a difference would have failed the item. `counted_by` says how
+    the target counted the load's rows: "scan", or "acknowledged" where it confirmed them part by part.
     """
 
     job: str
@@ -55,6 +56,7 @@ class TableResult:
     rows_deleted: int | None = None
     rows_after: int | None = None
     is_compared: bool = False
+    counted_by: str = ""
     how: str = ""
     notes: tuple[str, ...] = ()
 
@@ -126,6 +128,7 @@ def _table_result(item: ItemLine) -> TableResult:
         proof.get("source_count"),
         **{name: result.get(name) for name in counts},
         is_compared=bool(proof.get("compared")),
+        counted_by=str(result.get("counted_by", "")),
         how=str(result.get("how", "")),
         notes=tuple(result.get("notes", ())),
     )

@@ -146,15 +146,19 @@ class Expected:
 class Published:
     """What a publish did to the target table, counted by the target itself.
 
-    `rows_staged` came from the load; `rows_after` is the whole table. `how` says in words which way was taken.
+    `rows_staged` came from the load; `rows_after` is the whole table. `rows_before` and `rows_after` are None where only
+    a scan of a large table would tell. `counted_by` is "scan" where the rows of the load were counted in the target, or
+    "acknowledged" where they are the sum of what the target confirmed part by part. `how` says in words which way was
+    taken.
     """
 
     rows_staged: int
     rows_inserted: int
     rows_updated: int
     rows_deleted: int
-    rows_before: int
-    rows_after: int
+    rows_before: int | None
+    rows_after: int | None
     how: str
     again: bool = False
     notes: tuple[str, ...] = ()
+    counted_by: str = "scan"

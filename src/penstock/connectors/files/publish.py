@@ -92,6 +92,7 @@ def _new_version(target: Target, staging: Staging, ledger: list[Mark], check_sto
         rows_before=sum(file.data.rows for file in old),
         rows_after=sum(file.data.rows for file in files),
         how=how,
+        counted_by="acknowledged",
     )
     return NewVersion(files, published)
 

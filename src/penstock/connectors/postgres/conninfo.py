@@ -77,6 +77,15 @@ OPTIONS = (
         choices=("delete", "truncate"),
         scope="target",
     ),
+    Option(
+        "count_by",
+        "choice",
+        "how the rows of a load are counted before the publish: acknowledged (the sum of what the server confirmed for each"
+        " part, as long as staging is the very table that took them) or scan (read staging, and the target afterwards)",
+        default="acknowledged",
+        choices=("acknowledged", "scan"),
+        scope="target",
+    ),
 )
 _OWN = {option.name for option in OPTIONS} - {"sslmode", "sslrootcert", "sslcert", "sslkey", "application_name"}
 _PATHS = ("sslrootcert", "sslcert", "sslkey")

@@ -22,15 +22,21 @@ from penstock.core.spec import digest, plain
 _CREATE = """
 CREATE TABLE {ledger} (
     load_id text NOT NULL, part text NOT NULL, job text NOT NULL, "table" text NOT NULL,
-    rows bigint NOT NULL, bytes bigint NOT NULL, at timestamptz NOT NULL DEFAULT now(), published json,
+    rows bigint NOT NULL, bytes bigint NOT NULL, at timestamptz NOT NULL DEFAULT now(), published json, staging text,
     PRIMARY KEY (load_id, part)
 )
 """
 
+# Which table has the name $2, and which file holds its rows: another one once it was made anew, truncated or rewritten.
+_IDENTITY = """
+SELECT concat_ws('/', c.oid, pg_relation_filenode(c.oid)) FROM pg_class AS c WHERE c.oid = to_regclass($2)
+"""
+
 # Asked of the catalog's own tables: to_regclass and to_regnamespace answer from a cache that does not see what another
-# session commits while this one waits its turn.
+# session commits while this one waits its turn. Tells whether the ledger has its newest column.
 _HAS_TABLE = """
-SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2
+SELECT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = 'staging' AND NOT a.attisdropped)
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2
 """
 _HAS_SCHEMA = "SELECT FROM pg_namespace WHERE nspname = $1"
 
@@ -69,12 +75,19 @@ class Ledger:
 
     def create(self) -> None:
         """Create it, and its schema, where they are missing; sessions that come at the same time wait for each other."""
-        if self.exists:
-            return
-        create_schema(self.connection, self.schema)
-        _take_turns(self.connection, "ledger", self.schema)
-        if not self.exists:
-            execute(self.connection, _CREATE.format(ledger=self.name))
+        found = query(self.connection, _HAS_TABLE, [self.schema, LEDGER])
+        if not found:
+            create_schema(self.connection, self.schema)
+            _take_turns(self.connection, "ledger", self.schema)
+            if not self.exists:
+                execute(self.connection, _CREATE.format(ledger=self.name))
+        elif not found[0][0]:  # made by an earlier version
+            execute(self.connection, f"ALTER TABLE {self.name} ADD COLUMN IF NOT EXISTS staging text")
+
+    def identify(self, load: Load, staging: TableName) -> None:
+        """Note which table takes the parts; the one that was noted first stays noted."""
+        sql = f"UPDATE {self.name} SET staging = ({_IDENTITY}) WHERE load_id = $1 AND part = '' AND staging IS NULL"
+        execute(self.connection, sql, [load.load_id, staging.quoted()])
 
     def open(self, load: Load) -> None:
         """Note that a load is prepared; nothing changes when it is."""
@@ -147,10 +160,15 @@ SELECT (SELECT count(*) FROM prepared), (SELECT count(*) FROM marked)
         sql = f"UPDATE {self.name} SET published = $2::json, at = now() WHERE load_id = $1 AND part = ''"
         execute(self.connection, sql, [load.load_id, text])
 
-    def staged(self, load: Load) -> Expected:
-        sql = f"SELECT count(*), coalesce(sum(rows), 0) FROM {self.name} WHERE load_id = $1 AND part <> ''"
-        parts, rows = query(self.connection, sql, [load.load_id])[0]
-        return Expected(int(parts), int(rows))
+    def staged(self, load: Load, staging: TableName) -> tuple[Expected, bool]:
+        """Parts and the rows that the server acknowledged for them; whether `staging` is the very table that took them."""
+        sql = f"""
+SELECT count(*) FILTER (WHERE part <> ''), coalesce(sum(rows) FILTER (WHERE part <> ''), 0),
+    coalesce(bool_or(staging = ({_IDENTITY})), false)
+FROM {self.name} WHERE load_id = $1
+"""
+        parts, rows, is_same = query(self.connection, sql, [load.load_id, staging.quoted()])[0]
+        return Expected(int(parts), int(rows)), is_same
 
 
 # ---- claims

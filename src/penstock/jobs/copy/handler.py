@@ -151,10 +151,10 @@ def proof(done: GroupDone) -> dict[str, object]:
 
 def _compare_with_target(plan: TablePlan, done: GroupDone, published: Published) -> None:
     """What the target holds after the publish against what was sent; a difference fails the item."""
-    mode = plan.load.mode
-    expected = (
-        done.rows if mode is Mode.REPLACE else published.rows_before + published.rows_inserted - published.rows_deleted
-    )
+    expected: int | None = done.rows
+    if plan.load.mode is not Mode.REPLACE:
+        before = published.rows_before
+        expected = None if before is None else before + published.rows_inserted - published.rows_deleted
     if published.rows_staged != done.rows or published.rows_after != expected:
         raise CountMismatch(
             f"{plan.load.table} holds {published.rows_after} rows after the load, expected {expected} "

@@ -20,6 +20,10 @@ from penstock.jobs.copy.facts import TablePlan, decode, encode
 from penstock.jobs.copy.handler import COUNT, LOAD, PREPARE, PUBLISH, SNAPSHOT, SOURCE, TARGET, CopyHandler
 from penstock.jobs.copy.survey import Choice, Ends, Surveyed, survey
 
+# A count takes about a tenth of the time of reading and writing the same bytes; among chunks it has its place by that, so
+# that it never begins when all else has ended.
+_COUNT_SHARE = 10
+
 ConnectorOf = Callable[[str], Connector]
 
 
@@ -228,7 +232,7 @@ def items(plan: TablePlan, chunks: list[Chunk], table: Surveyed) -> Iterator[Ite
         weight = chunk.size_bytes if chunk.size_bytes is not None else whole // len(chunks)
         yield Item(f"{group}/{chunk.ordinal:06d}", LOAD, 1, group, payload, weight)
     if plan.counted:
-        yield Item(f"{group}/count", COUNT, 1, group, weight=0)
+        yield Item(f"{group}/count", COUNT, 1, group, weight=whole // _COUNT_SHARE)
     yield Item(f"{group}/publish", PUBLISH, 2, group, {"state_key": plan.state_key}, weight=whole)
 
 
