@@ -17,6 +17,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from penstock.api import (
         Check,
+        Imported,
+        Note,
         OneOff,
         Plan,
         Report,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
         copy,
         failed_item,
         failed_items,
+        import_hygge,
         list_connectors,
         plan,
         report,
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
         run,
         status,
         stop,
+        write_import,
     )
     from penstock.cli.config import load_project
     from penstock.core.errors import (
@@ -58,7 +62,7 @@ if TYPE_CHECKING:
     )
 
 # The classes of the API that are no errors.
-_VALUES = ("Check", "OneOff", "Plan", "Report", "RunOptions", "RunResult", "Stop")
+_VALUES = ("Check", "Imported", "Note", "OneOff", "Plan", "Report", "RunOptions", "RunResult", "Stop")
 
 __all__ = [
     "Busy",
@@ -68,9 +72,11 @@ __all__ = [
     "CredentialsRefused",
     "DataError",
     "DiskFull",
+    "Imported",
     "Locked",
     "Missing",
     "NotSupported",
+    "Note",
     "OneOff",
     "PenstockError",
     "PermissionRefused",
@@ -91,6 +97,7 @@ __all__ = [
     "copy",
     "failed_item",
     "failed_items",
+    "import_hygge",
     "list_connectors",
     "load_project",
     "plan",
@@ -99,6 +106,7 @@ __all__ = [
     "run",
     "status",
     "stop",
+    "write_import",
 ]
 
 

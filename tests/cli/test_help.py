@@ -37,6 +37,7 @@ EVERY = dict(commands())
 def test_the_contract_of_this_version_is_whole() -> None:
     assert {path[0] for path in EVERY} == set(COMMANDS) == {
         "init", "demo", "check", "plan", "run", "copy", "status", "report", "stop", "failed", "connectors", "config-schema",
+        "import",
     }  # fmt: skip
     assert {path[1] for path in EVERY if path[0] == "failed"} == {"list", "show", "retry", "clear"}
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from penstock.api.abilities import ConnectorInfo, list_connectors
     from penstock.api.checking import Check, ConnectionCheck, JobCheck, check
     from penstock.api.copying import OneOff, copy
+    from penstock.api.hygge.convert import Imported, import_hygge, write_import
+    from penstock.api.hygge.notes import Note
     from penstock.api.options import RunOptions
     from penstock.api.records import (
         Report,
@@ -31,8 +33,10 @@ __all__ = [
     "Check",
     "ConnectionCheck",
     "ConnectorInfo",
+    "Imported",
     "JobCheck",
     "JobPlan",
+    "Note",
     "OneOff",
     "Plan",
     "Report",
@@ -45,6 +49,7 @@ __all__ = [
     "copy",
     "failed_item",
     "failed_items",
+    "import_hygge",
     "list_connectors",
     "plan",
     "report",
@@ -52,12 +57,15 @@ __all__ = [
     "run",
     "status",
     "stop",
+    "write_import",
 ]
 
 _HOMES = {
     "abilities": ("ConnectorInfo", "list_connectors"),
     "checking": ("Check", "ConnectionCheck", "JobCheck", "check"),
     "copying": ("OneOff", "copy"),
+    "hygge.convert": ("Imported", "import_hygge", "write_import"),
+    "hygge.notes": ("Note",),
     "options": ("RunOptions",),
     "running": ("JobPlan", "Plan", "RunResult", "plan", "run"),
 }

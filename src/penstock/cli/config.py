@@ -80,6 +80,12 @@ def nearest_project_file() -> Path | None:
     return next((folder / PROJECT_FILE for folder in (here, *here.parents) if (folder / PROJECT_FILE).is_file()), None)
 
 
+def file_to_write(path: str | None) -> Path | None:
+    """The project file that --project names for writing; None where it names none."""
+    file = Path(path) if path else None
+    return file / PROJECT_FILE if file and file.is_dir() else file
+
+
 def state_home() -> Path:
     """Where this user's programs keep state that no project owns (XDG base directories)."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "penstock"

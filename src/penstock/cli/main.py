@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from keyword import iskeyword
 from types import TracebackType
 from typing import Any
 
@@ -30,6 +31,7 @@ COMMANDS = (
     "failed",
     "connectors",
     "config-schema",
+    "import",
 )
 
 
@@ -42,9 +44,15 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"penstock.cli.commands.{cmd_name.replace('-', '_')}")
+        module = import_module(f"penstock.cli.commands.{_module(cmd_name)}")
         found: click.Command = module.command
         return found
+
+
+def _module(command: str) -> str:
+    """A command's module: its name, with _ behind a word that Python keeps for itself."""
+    name = command.replace("-", "_")
+    return f"{name}_" if iskeyword(name) else name
 
 
 @click.group(

@@ -1,0 +1,176 @@
+"""Stores of the old project as targets: folders of files here and in lakes, SQLite, SQL Server, Fabric's open mirroring."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from penstock.api.hygge.databases import with_schema
+from penstock.api.hygge.ends import FilePath, Place, below, cut, file_url, joined, root_name
+from penstock.api.hygge.file_options import FORMATS, compression, text_options
+from penstock.api.hygge.lakes import DROPPED as LAKE_DROPPED
+from penstock.api.hygge.lakes import lake, mirror_path
+from penstock.api.hygge.references import carried, default_of
+from penstock.api.hygge.scene import Scene
+from penstock.api.hygge.section import Section, Value, mapping
+from penstock.api.hygge.sources import named_database
+from penstock.core.names import TableName
+
+DROPPED = {
+    "batch_size": "rows of one write or file; Penstock cuts its work by size, see chunk_size",
+    "file_pattern": "the names of files; they follow from the plan here, so that no two runs can take the same one",
+    "temp_pattern": "where files were staged; a load is staged beside its target and published as a whole",
+    "final_pattern": "where files went in the end; the table's folder is the place",
+    "row_multiplier": "rows between two lines of progress; progress is shown all the time",
+    "progress_interval": "rows between two lines of progress; progress is shown all the time",
+    "parallel_workers": "writers of one batch; workers and max_connections say how many there are in all",
+    "table_hints": "hints for the insert; the connector of the target knows when to lock a table",
+    "write_strategy": "named a way to write and was ignored; every load is staged and published at once",
+    "timeout": "a time limit that the old tool read and never used; see connect_timeout_s of the connection",
+}
+_DATABASE_DROPPED = {
+    "batch_size": "rows of one write; a bulk copy commits as many rows at once as bulk_rows says, which is more",
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where one table goes. `kind` is the store's type; `key` names the columns that the store keys rows by."""
+
+    connection: str
+    table: TableName
+    kind: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    if_exists: Value | None = None
+    incremental: Value | None = None
+    row_marker: Value | None = None
+    key: tuple[str, ...] = ()
+    polish: Value | None = None
+
+
+def read_target(store: Value | None, own: Mapping[str, Value], scene: Scene) -> Target | None:
+    """The target of a table. `own` holds what the table says of its store. None, with a note, where it cannot be."""
+    base = {"path": store} if store is not None and isinstance(store.data, str) else mapping(store, "store")
+    place = store.place if store else scene.flow
+    options = Section({**base, **own}, "store", place)
+    kind = options.text("type") or "parquet"
+    options.absorb("options")
+    readers = {"parquet": _files, "local": _files, "sqlite": _sqlite, "mssql": _database}
+    readers |= dict.fromkeys(("adls", "onelake", "open_mirroring"), _lake)
+    if kind in readers:
+        found = readers[kind](options, kind, scene)
+    else:
+        text = f"the old tool had no store of type {kind}; write connection and job anew"
+        scene.tell("lacking", "store.type", text, place)
+        found = None
+    options.drop({**DROPPED, **LAKE_DROPPED}, scene.notes, scene.about)
+    options.tell_rest(scene.notes, scene.about)
+    return found
+
+
+def _files(options: Section, kind: str, scene: Scene) -> Target | None:
+    format_name = (options.text("format") or "parquet").lower() if kind == "local" else "parquet"
+    given = options.section("format_options")
+    path = options.text("path")
+    if not path or format_name not in FORMATS:
+        scene.tell("lacking", "store.path" if not path else "store.format", "missing or unknown", options.place)
+        return None
+    found: dict[str, Any] = {"format": format_name}
+    if format_name == "parquet":
+        found |= compression(given if "compression" in given else options, scene.notes, scene.about)
+    found |= text_options(given, format_name, scene.notes, scene.about)
+    where = _where(path, scene, options.place)
+    if where is None:
+        return None
+    url = file_url(where.root, scene.from_folder, options.place, scene.notes)
+    connection = scene.connections.add(root_name(where.root), Place(url))
+    _tell_files(where.below, scene, options.place)
+    return Target(connection, TableName((where.below,)), kind, found, polish=options.take("polish"))
+
+
+def _tell_files(name: str, scene: Scene, place: str) -> None:
+    text = (
+        "a folder that holds files of the old tool is refused: empty it, or set adopt: true for one run in mode replace, "
+        "which takes them away. The old tool lost rows in its second and every later run, so what lies there may not be whole"
+    )
+    scene.notes.add("decide", "store", text, place)
+    if name != name.lower():
+        text = (
+            "folders are named so that every file system tells them apart: a table Account lies in the folder +account, "
+            "and names in capitals begin with ++"
+        )
+        scene.notes.add("differs", "store.path", text, place)
+
+
+def _where(path: str, scene: Scene, place: str) -> FilePath | None:
+    """Root and table of a path: the flow's path is the root, the table's name the folder in it."""
+    if scene.entity and "{entity}" not in path:
+        return below(path, joined(path, scene.entity)) or cut(joined(path, scene.entity))
+    if scene.entity:
+        front, _, behind = path.partition("{entity}")
+        found = cut(joined(front + scene.entity + behind.partition("/")[0]))
+        if behind.strip("/") and "/" in behind.strip("/"):
+            scene.tell("decide", "store.path", "a table's folder ends with the step that holds {entity}", place)
+        return found
+    found = cut(path)
+    if not found.below:
+        text = f"the path is a reference; the table lies in the folder {scene.name} below it"
+        scene.tell("decide", "store.path", text, place)
+        return FilePath(found.root, scene.name)
+    return found
+
+
+def _sqlite(options: Section, kind: str, scene: Scene) -> Target | None:
+    path, table = options.take("path"), options.take("table")
+    if path is None or table is None:
+        scene.tell("lacking", "store", "path or table is missing", options.place)
+        return None
+    url = file_url(str(path.data), scene.from_folder, path.place, scene.notes).replace("file:", "sqlite:", 1)
+    stem = default_of(str(path.data)).rpartition("/")[2].partition(".")[0] or "sqlite"
+    name = carried(scene.filled(str(table.data)), table.place, scene.notes)
+    return Target(scene.connections.add(stem, Place(url)), TableName((name,)), kind)
+
+
+def _database(options: Section, kind: str, scene: Scene) -> Target | None:
+    connection = named_database(options, scene)
+    table, if_exists = options.take("table"), options.take("if_exists")
+    if connection is None:
+        return None
+    if table is None:
+        scene.tell("lacking", "store.table", "the table is missing", options.place)
+        return None
+    name = with_schema(TableName.parse(carried(scene.filled(str(table.data)), table.place, scene.notes)))
+    options.drop(_DATABASE_DROPPED, scene.notes, scene.about)
+    return Target(connection, name, kind, {"table_kind": "columnstore"}, if_exists)
+
+
+def _lake(options: Section, kind: str, scene: Scene) -> Target | None:
+    key = _key(options.take("key_columns"))
+    marker = options.take("row_marker")
+    found: dict[str, Any] = dict(compression(options, scene.notes, scene.about))
+    incremental, polish = options.take("incremental"), options.take("polish")
+    path = mirror_path(options, kind, scene)
+    place = lake(options, scene)
+    if path is None or place is None:
+        return None
+    where = _where(path, scene, options.place)
+    if where is None:
+        return None
+    root = "" if where.root == "." else where.root.strip("/")
+    url = "/".join([place.url, *([carried(root, options.place, scene.notes)] if root else [])])
+    beside = dict(place.options)
+    if kind == "open_mirroring":
+        beside["layout"] = "open_mirroring"
+    else:
+        found = {"format": "parquet", **found}
+    names = {"open_mirroring": "mirror", "onelake": "lakehouse"}
+    connection = scene.connections.add(names.get(kind) or root_name(where.root), Place(url, beside))
+    return Target(connection, TableName((where.below,)), kind, found, None, incremental, marker, key, polish)
+
+
+def _key(value: Value | None) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    found = value.plain()
+    return tuple(str(name) for name in found) if isinstance(found, list) else (str(found),)
