@@ -198,7 +198,7 @@ def test_a_wrong_key_of_a_job_is_named_with_what_to_write(read: Read, line: str,
             'url: "shelf:x", rate: {per_secund: 1}',
             'unknown key "per_secund" in connections.c.rate; did you mean "per_second"?',
         ),
-        ('url: "shelf:x", rate: {burst: true}', 'connections.c.rate.burst is true, but must be a whole number'),
+        ('url: "shelf:x", rate: {burst: true}', "connections.c.rate.burst is true, but must be a whole number"),
         (
             'url: "shelf:x", connect_timeout_s: 0',
             "connections.c.connect_timeout_s is 0, but must be more than 0 seconds",

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from os import O_CREAT, O_RDWR, close
 from os import open as open_file
 from pathlib import Path
@@ -64,8 +63,7 @@ def journal_path(root: str | Path) -> Path:
 @cache
 def migrations() -> tuple[str, ...]:
     """The scripts that make the schema, in order; the n-th brings version n."""
-    folder = files("penstock.engine") / "migrations"
-    return tuple(entry.read_text("utf-8") for entry in sorted(folder.iterdir(), key=str) if entry.name.endswith(".sql"))
+    return tuple(file.read_text("utf-8") for file in sorted((Path(__file__).parent / "migrations").glob("*.sql")))
 
 
 @dataclass(frozen=True)

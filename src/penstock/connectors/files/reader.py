@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from penstock.connectors._formats.batches import cut, fitted
-from penstock.connectors._formats.cursor import check_cursor, greatest, lagged
 from penstock.connectors._formats.port import Request
 from penstock.connectors._formats.registry import format_named
 from penstock.connectors.files.chunks import Piece, chunks
@@ -80,6 +79,8 @@ class FilesReader:
             return sum(rows.num_rows for rows in batches)
 
     def high(self, source: Source) -> CursorValue | None:
+        from penstock.connectors._formats.cursor import greatest
+
         with self._stop.running(), named_errors(f"read the cursor of {source}"):
             column = self._cursor(source)
             return greatest((rows.column(column.name) for rows in self._cursor_rows(source, column)), column)
@@ -90,10 +91,14 @@ class FilesReader:
             return sum(rows.column(column.name).null_count for rows in self._cursor_rows(source, column))
 
     def lagged(self, source: Source, value: CursorValue, lag: str) -> CursorValue:
+        from penstock.connectors._formats.cursor import lagged
+
         with named_errors(f"read the cursor of {source}"):
             return lagged(value, self._cursor(source), lag)
 
     def _cursor(self, source: Source) -> Column:
+        from penstock.connectors._formats.cursor import check_cursor
+
         assert source.window is not None, "a cursor was asked for without a window"
         name = source.window.column
         columns = (*source.columns, *columns_of(self._options, self._found(source)))

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from penstock.connectors._formats.cursor import ends_of, in_window
 from penstock.connectors._formats.port import Ends
 from penstock.core.errors import NotSupported, SpecError
 from penstock.core.load import Source, Window
@@ -90,15 +88,19 @@ class Filter:
         """The window's ends for formats that can leave out what lies outside."""
         if self.window is None:
             return None
+        from penstock.connectors._formats.cursor import ends_of
+
         name = self.window.column
         column = next((column for column in columns if column.name == name), None)
         return ends_of(self.window, column) if column else None
 
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         if self.window is not None:
+            from penstock.connectors._formats.cursor import in_window
+
             column = Column.from_field(batch.schema.field(self.window.column))
             inside = in_window(batch.column(column.name), self.window, column)
-            if not pc.all(inside).as_py():
+            if inside.true_count < len(inside):
                 batch = batch.filter(inside)
         if self.where is not None and batch.num_rows:
             batch = batch.filter(self.where.mask(batch))

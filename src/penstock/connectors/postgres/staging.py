@@ -12,7 +12,7 @@ import pyarrow as pa
 from penstock.connectors._sql.ledger import staging_name
 from penstock.connectors.postgres import wire
 from penstock.connectors.postgres.catalog import columns_of
-from penstock.connectors.postgres.encode import as_text, in_microseconds, micro_type, text_type, wire_form
+from penstock.connectors.postgres.encode import in_microseconds, micro_type, text_type, wire_form
 from penstock.connectors.postgres.fit import shape
 from penstock.connectors.postgres.session import Connection, PostgresSession, query
 from penstock.connectors.postgres.stored import Stored
@@ -185,6 +185,8 @@ def _naming(load: Load) -> Iterator[None]:
 
 
 def _text(array: pa.Array, name: str) -> pa.Array:
+    from penstock.connectors.postgres.texts import as_text
+
     try:
         return as_text(array)
     except (DataError, pa.ArrowException) as error:
