@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import uuid
+from decimal import Decimal
 
 import duckdb
 import polars as pl
@@ -182,3 +184,63 @@ def test_wide_rows_make_small_batches() -> None:
 
     assert max(size for _, size in sizes) <= 110_000
     assert sum(rows for rows, _ in sizes) == 500
+
+
+def test_text_that_repeats_gets_a_dictionary_and_other_columns_none() -> None:
+    rows = 20_000
+    batch = pa.record_batch(
+        {
+            "state": [("open", "closed", None)[n % 3] for n in range(rows)],
+            "token": [f"{n * 7919:032x}" for n in range(rows)],
+            "n": pa.array([n % 5 for n in range(rows)]),
+        }
+    )
+    group = _file(encode([batch], columns_of(batch.schema), PARQUET)).metadata.row_group(0)
+
+    assert [group.column(at).has_dictionary_page for at in range(3)] == [True, False, False]
+
+
+def test_decimals_of_up_to_18_digits_are_integers_for_other_programs_and_decimals_again_when_read(
+    tmp_path: object,
+) -> None:
+    values = [Decimal("-99999999999999.9999"), None, Decimal("0.0001")]
+    batch = pa.record_batch({"d": pa.array(values, pa.decimal128(18, 4))})
+    columns = columns_of(batch.schema)
+    blob = encode([batch], columns, PARQUET)
+    path = f"{tmp_path}/d.parquet"
+    with open(path, "wb") as file:
+        file.write(blob.data)
+
+    assert _file(blob).metadata.row_group(0).column(0).physical_type == "INT64"
+    assert decode(blob, columns, PARQUET).column("d").to_pylist() == values
+    assert duckdb.sql(f"select d from '{path}'").fetchall() == [(value,) for value in values]
+    assert pl.read_parquet(path)["d"].to_list() == values
+
+
+def test_bytes_follow_from_rows_however_they_are_cut_into_batches() -> None:
+    batch = pa.record_batch(
+        {
+            "t": [None if n % 7 == 0 else f"text {n % 900}" for n in range(30_000)],
+            "l": [[str(n), None] if n % 3 else None for n in range(30_000)],
+        }
+    )
+    columns, settings = columns_of(batch.schema), FormatSettings(row_group_rows=9_999)
+    cuts = [[batch.slice(at, size) for at in range(0, 30_000, size)] for size in (30_000, 9_999, 4_321)]
+
+    assert len({encode(batches, columns, settings).data for batches in cuts}) == 1
+
+
+def test_reading_holds_one_row_group_at_a_time() -> None:
+    """However many groups a file has: what is allocated in between does not grow with their number."""
+
+    def most_held(groups: int) -> int:
+        batch = pa.record_batch({"b": pa.array([os.urandom(1000) for _ in range(1000)])})
+        columns = columns_of(batch.schema)
+        blob = encode([batch] * groups, columns, FormatSettings(row_group_rows=1000, compression="none"))
+        before, most = pa.total_allocated_bytes(), 0
+        request = Request(columns, columns, PARQUET, Kept(), BatchSize(1000))
+        for _ in format_named("parquet").read(blob, request):
+            most = max(most, pa.total_allocated_bytes() - before)
+        return most
+
+    assert most_held(24) < 2 * most_held(3)

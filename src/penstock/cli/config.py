@@ -19,6 +19,9 @@ PROJECT_VARIABLE = "PENSTOCK_PROJECT"
 
 PROJECT_FILE = "penstock.yml"
 
+# Which allocator Arrow works with; its own variable.
+_ARROW_POOL = "ARROW_DEFAULT_MEMORY_POOL"
+
 
 def load_project(
     path: str | Path | None = None,
@@ -107,6 +110,15 @@ def place(path: str | Path | None = None, environ: Mapping[str, str] | None = No
     if not file.is_file():
         raise SpecError(f"there is no project file {file}", "pass --project FILE")
     return Project(str(file.parent.resolve()), {}, {})
+
+
+def choose_allocator() -> None:
+    """Let Arrow, in this process and its workers, take memory from the system unless the user chose otherwise.
+
+    Its own default keeps what was freed: two workers that load 1M rows of 15 columns from Parquet take 0.95 s CPU and 263
+    MB with it, 0.78 s and 210 MB with the system's. For the program alone; before Arrow is first used.
+    """
+    os.environ.setdefault(_ARROW_POOL, "system")
 
 
 def wants_plain_output() -> bool:

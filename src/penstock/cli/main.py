@@ -15,6 +15,7 @@ import click
 
 from penstock import __version__
 from penstock.cli import collecting
+from penstock.cli.config import choose_allocator
 from penstock.core.errors import PenstockError
 
 # In the order of the help text. A command is the attribute `command` of the module of its name.
@@ -114,6 +115,7 @@ def run(args: Sequence[str], shell: Shell) -> int:
 def entry() -> None:
     """The program `penstock`."""
     collecting.pause()
+    choose_allocator()
     shell = Shell()
 
     def unknown(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -32,7 +32,7 @@ class RowGroups:
         self._schema = schema
         self._rows = rows
         self._size_bytes = size_bytes
-        self._held: list[pa.RecordBatch] = []
+        self._held: list[list[pa.Array]] = []
         self._held_rows = 0
         self._held_bytes = 0
 
@@ -44,7 +44,7 @@ class RowGroups:
         """Take a batch; gives the groups it completes."""
         while batch.num_rows:
             head = batch.slice(0, self._rows - self._held_rows)
-            self._held.append(head)
+            self._held.append(head.columns)
             self._held_rows += head.num_rows
             self._held_bytes += head.nbytes
             batch = batch.slice(head.num_rows)
@@ -54,9 +54,24 @@ class RowGroups:
     def rest(self) -> Iterator[pa.RecordBatch]:
         """What is gathered and not given yet, as one batch."""
         if self._held_rows:
-            held, self._held, self._held_rows, self._held_bytes = self._held, [], 0, 0
+            held, rows = self._held, self._held_rows
+            self._held, self._held_rows, self._held_bytes = [], 0, 0
             # Copied even if it is one, so that a slice's buffers are no larger than its rows: bytes follow from rows alone.
-            yield pa.concat_batches([*held, held[0].slice(0, 0)])
+            # Column by column, each let go when it is copied, so that the rows are not in memory twice.
+            whole = [pa.concat_arrays([*pieces, pieces[0].slice(0, 0)]) for pieces in _by_column(held)]
+            yield pa.RecordBatch.from_arrays(whole, schema=self._schema) if whole else _without_columns(rows)
+
+
+def _by_column(held: list[list[pa.Array]]) -> Iterator[list[pa.Array]]:
+    """The pieces of each column in turn; empties `held`."""
+    for columns in held:
+        columns.reverse()
+    while held[0]:
+        yield [columns.pop() for columns in held]
+
+
+def _without_columns(rows: int) -> pa.RecordBatch:
+    return pa.RecordBatch.from_struct_array(pa.StructArray.from_buffers(pa.struct([]), rows, [None]))
 
 
 def fitted(batch: pa.RecordBatch, columns: tuple[Column, ...], what: str) -> pa.RecordBatch:

@@ -70,7 +70,7 @@ class FormatSettings:
     compression: str = ""
     compression_level: int | None = None
     row_group_rows: int = 131_072
-    row_group_bytes: int = 128 * 2**20
+    row_group_bytes: int = 32 * 2**20
     dialect: Dialect = Dialect()
     types: tuple[tuple[str, str], ...] = ()
     infer_rows: int = 0
