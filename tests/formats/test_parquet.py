@@ -6,6 +6,7 @@ import io
 import os
 import uuid
 from decimal import Decimal
+from pathlib import Path
 
 import duckdb
 import polars as pl
@@ -230,13 +231,22 @@ def test_bytes_follow_from_rows_however_they_are_cut_into_batches() -> None:
     assert len({encode(batches, columns, settings).data for batches in cuts}) == 1
 
 
-def test_reading_holds_one_row_group_at_a_time() -> None:
+class FileBlob(MemoryBlob):
+    """Bytes that are read from a file, as those of a folder are."""
+
+    def open(self) -> pa.NativeFile:
+        return pa.OSFile(self.name)
+
+
+def test_reading_holds_one_row_group_at_a_time(tmp_path: Path) -> None:
     """However many groups a file has: what is allocated in between does not grow with their number."""
 
     def most_held(groups: int) -> int:
         batch = pa.record_batch({"b": pa.array([os.urandom(1000) for _ in range(1000)])})
         columns = columns_of(batch.schema)
-        blob = encode([batch] * groups, columns, FormatSettings(row_group_rows=1000, compression="none"))
+        written = encode([batch] * groups, columns, FormatSettings(row_group_rows=1000, compression="none"))
+        blob = FileBlob(str(tmp_path / f"{groups}.parquet"), written.data)
+        Path(blob.name).write_bytes(blob.data)
         before, most = pa.total_allocated_bytes(), 0
         request = Request(columns, columns, PARQUET, Kept(), BatchSize(1000))
         for _ in format_named("parquet").read(blob, request):
