@@ -137,9 +137,9 @@ def test_stop_reaches_a_run_through_the_journal(project: Project) -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
-    assert started.wait(20)
+    assert started.wait(120)
     ended = penstock.stop(slow)
-    thread.join(30)
+    thread.join(120)
 
     assert (ended.state, ended.is_live) == ("stopped", False)
     assert results[0].exit_code == 130

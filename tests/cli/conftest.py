@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,14 @@ class Done:
 
 
 Penstock = Callable[..., Done]
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for something another process does; the limit is for what never happens."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
 
 
 def environment(home: Path, **variables: str) -> dict[str, str]:

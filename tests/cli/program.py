@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import datetime
 import sys
+from pathlib import Path
 
 import pyarrow as pa
 
 from penstock.cli.main import entry
 from penstock.connectors import registry
+from penstock.engine.stop import Stop
 from penstock.testing import faults
 from penstock.testing.store import store
 
@@ -36,7 +38,20 @@ def fill() -> None:
         store("shop").put(f"public.{name}", pa.table({"id": ids, "updated_at": at}), ("id",))
 
 
+def tell_stops() -> None:
+    """Let others see how many signals have arrived: a byte each in the file `asked`."""
+    press = Stop.press
+
+    def tell(stop: Stop, reason: str) -> None:
+        press(stop, reason)
+        with Path("asked").open("a") as asked:
+            asked.write(".")
+
+    Stop.press = tell  # type: ignore[method-assign]
+
+
 if __name__ == "__main__":
+    tell_stops()
     registry.BUILT_IN["memory"] = ("penstock.testing.memory", "")
     registry.outside = lambda: {"fault+memory": _Point()}  # type: ignore[assignment]
     fill()

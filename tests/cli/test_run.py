@@ -6,15 +6,16 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
-import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Done, environment
+from tests.cli.conftest import Done, environment, until
 
 PROGRAM = Path(__file__).with_name("program.py")
 ROOT = Path(__file__).parents[2]
@@ -165,7 +166,7 @@ def test_some_failed_items_within_the_limit_exit_with_3(shop: Shop) -> None:
 
 
 def test_a_second_run_of_a_job_that_runs_is_locked_out_with_11(shop: Shop) -> None:
-    shop.connections["shop"]["faults"] = "read x*:slow=30"
+    shop.connections["shop"]["faults"] = "read x*:slow=1000000"
     with running(shop) as process:
         done = shop("run", "--json")
         process.send_signal(signal.SIGKILL)
@@ -178,6 +179,7 @@ class running:  # noqa: N801
     """A run that is under way: its items are planned, and (faults permitting) in work."""
 
     def __init__(self, shop: Shop, *args: str) -> None:
+        self.shop = shop
         self.process = shop.start("run", *args)
         self.is_json = "--json" in args
 
@@ -186,8 +188,13 @@ class running:  # noqa: N801
         assert stream is not None
         wanted = '"plan_done"' if self.is_json else "raw: running"
         assert any(wanted in line for line in stream), "the process ended too early"
-        time.sleep(0.3)  # from the plan to the workers
+        until(self._has_begun_items)
         return self.process
+
+    def _has_begun_items(self) -> bool:
+        journal = f"file:{self.shop.folder}/.penstock/journal.db?mode=ro"
+        with closing(sqlite3.connect(journal, uri=True)) as db:
+            return db.execute("SELECT 1 FROM items WHERE started_ms IS NOT NULL").fetchone() is not None
 
     def __exit__(self, *_: object) -> None:
         self.process.kill()
@@ -199,7 +206,7 @@ def test_a_signal_stops_at_a_safe_point_with_130(shop: Shop, number: signal.Sign
     shop.connections["shop"]["faults"] = "read x*:slow=0.2"
     with running(shop) as process:
         process.send_signal(number)
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=120)
 
         assert process.returncode == 130
         assert "stopped" in out
@@ -208,24 +215,22 @@ def test_a_signal_stops_at_a_safe_point_with_130(shop: Shop, number: signal.Sign
 
 
 def test_a_second_signal_stops_at_once(shop: Shop) -> None:
-    shop.connections["shop"]["faults"] = "read x*:slow=60"
+    shop.connections["shop"]["faults"] = "read x*:slow=1000000"
     with running(shop, "--json") as process:
         process.send_signal(signal.SIGINT)
-        time.sleep(0.5)  # two signals at the same moment are one
+        until((shop.folder / "asked").exists)  # two signals at the same moment are one
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        started = time.monotonic()
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
 
         assert process.returncode == 130
-        assert time.monotonic() - started < 15
 
 
 def test_stop_from_another_process_waits_until_the_run_has_ended(shop: Shop) -> None:
-    shop.connections["shop"]["faults"] = "read x*:slow=2"
-    with running(shop) as process:
+    shop.connections["shop"]["faults"] = "read x*:slow=4"
+    with running(shop, "--workers", "1") as process:
         stopped = shop("stop", "--json")
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=120)
 
     assert stopped.code == 0
     assert (stopped.json["state"], stopped.json["is_live"]) == ("stopped", False)
@@ -234,18 +239,16 @@ def test_stop_from_another_process_waits_until_the_run_has_ended(shop: Shop) -> 
 
 
 def test_stop_now_does_not_wait_for_what_is_in_work(shop: Shop) -> None:
-    shop.connections["shop"]["faults"] = "read x*:slow=60"
+    shop.connections["shop"]["faults"] = "read x*:slow=1000000"
     with running(shop) as process:
-        started = time.monotonic()
         shop("stop", "--now")
 
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
         assert process.returncode == 130
-        assert time.monotonic() - started < 20
 
 
 def test_stop_without_waiting_comes_back_while_the_run_goes_on(shop: Shop) -> None:
-    shop.connections["shop"]["faults"] = "read x*:slow=5"
+    shop.connections["shop"]["faults"] = "read x*:slow=1000000"
     with running(shop):
         stopped = shop("stop", "--no-wait", "--json")
 
@@ -264,13 +267,18 @@ def test_stop_without_a_run_is_an_error(shop: Shop) -> None:
 
 
 def test_follow_stays_with_a_run_until_it_ends(shop: Shop) -> None:
-    shop.connections["shop"]["faults"] = "read x*:slow=3"
-    with running(shop):
-        done = shop("status", "--follow")
+    shop.connections["shop"]["faults"] = "read x*:slow=0.2"
+    with running(shop) as process, shop.start("status", "--follow") as follower:
+        assert follower.stderr is not None
+        process.send_signal(signal.SIGSTOP)
+        try:
+            assert any(re.search(r"^\[.*\] raw  ", line) for line in follower.stderr)
+        finally:
+            process.send_signal(signal.SIGCONT)
+        out, _ = follower.communicate(timeout=120)
 
-    assert done.code == 0
-    assert re.match(r"run \S+ done, exit code 0\n", done.out)
-    assert re.search(r"^\[.*\] raw  ", done.err, re.MULTILINE)
+    assert follower.returncode == 0
+    assert re.match(r"run \S+ done, exit code 0\n", out)
 
 
 # Every option does something that can be seen.
@@ -322,13 +330,11 @@ def test_workers_is_what_the_run_takes(shop: Shop) -> None:
 
 
 def test_a_time_out_ends_the_run(shop: Shop) -> None:
-    shop.connections["shop"]["faults"] = "read x*:slow=60"
+    shop.connections["shop"]["faults"] = "read x*:slow=1000000"
 
-    started = time.monotonic()
     done = shop("run", "--json", "--timeout", "1")
 
     assert done.code != 0
-    assert time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize("command", [["run"], ["plan"], ["run", "--dry-run"]])
@@ -602,12 +608,10 @@ def test_check_of_a_job_opens_only_its_connections(shop: Shop) -> None:
 def test_a_connection_that_does_not_answer_fails_the_check_in_time(shop: Shop) -> None:
     shop.connections["dw"] |= {"faults": "open:hang", "connect_timeout_s": 0.5}
 
-    started = time.monotonic()
     done = shop("check")
 
     assert done.code == 10
     assert "connection 'dw' gave no answer within 5.5 s" in done.out
-    assert time.monotonic() - started < 20
 
 
 def test_check_reports_a_job_of_a_later_kind(shop: Shop) -> None:

@@ -41,7 +41,7 @@ def on_terminal(args: list[str], folder: Path, answer: str = "", **variables: st
     with subprocess.Popen(args, cwd=folder, env=env, stdin=slave, stdout=subprocess.PIPE, stderr=slave) as process:
         os.close(slave)
         screen, begun = b"", time.monotonic()
-        while time.monotonic() - begun < 60:
+        while time.monotonic() - begun < 300:
             if not select.select([master], [], [], 0.2)[0]:
                 if process.poll() is not None:
                     break

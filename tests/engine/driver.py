@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,17 @@ def say(values: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(values) + "\n")
 
 
+def tell(stop: Stop, folder: Path) -> None:
+    """Let others see that a signal has arrived."""
+    for event, name in ((stop.soft, "soft"), (stop.hard, "hard")):
+        event.wait()
+        (folder / f"stop-{name}").touch()
+
+
 def main() -> int:
     folder, settings = sys.argv[1], json.loads(sys.argv[2])
     stop = Stop()
+    threading.Thread(target=tell, args=(stop, Path(folder)), daemon=True).start()
     try:
         with stop_on_signals(stop):
             journal = Path(folder) / ".penstock" / "journal.db"

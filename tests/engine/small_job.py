@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from penstock.core.errors import PenstockError, Stopped
+from penstock.core.errors import Missing, PenstockError, Stopped
 from penstock.core.item import Item, Json, PlannedGroup, Progress, Spawn
 from penstock.core.ports import Health
 from penstock.core.spec import ConnectionSpec, MaxErrors, RetrySpec, RunSpec
@@ -31,6 +31,11 @@ Handler = Callable[[Item, WorkerContext], Iterator[Progress | Spawn]]
 def no_work(item: Item, context: WorkerContext) -> Iterator[Progress]:
     """Nothing to do."""
     yield Progress()
+
+
+def no_plan(group: str, known: Known) -> PlannedGroup:
+    """Nothing can be planned anew."""
+    raise Missing(f"group {group!r} is gone")
 
 
 def groups_of(items: Sequence[Item]) -> list[PlannedGroup]:
@@ -54,6 +59,7 @@ class SmallJob:
     locks: tuple[str, ...] = ()
     share: Callable[[], Mapping[str, str]] = dict
     recovery: Callable[[PenstockError], bool] = lambda error: False
+    replanning: Callable[[str, Known], PlannedGroup] = no_plan
     settling: Callable[[Item, Json], tuple[StateChange, ...]] = lambda item, result: ()
     known: list[Known] = field(default_factory=list)
     closed: int = 0
@@ -64,6 +70,9 @@ class SmallJob:
             yield from self.groups(known)
         else:
             yield from (group for group in self.groups if group.group not in known.groups)
+
+    def replan(self, group: str, known: Known) -> PlannedGroup:
+        return self.replanning(group, known)
 
     def shared(self) -> Mapping[str, str]:
         return self.share()
@@ -94,12 +103,12 @@ class FakeSession:
         self.is_closed = False
         self.is_deaf = False
 
-    def block(self, seconds: float = 30.0) -> None:
+    def block(self) -> None:
         """A call that comes back only when it is cancelled (or, if the session is deaf, not even then)."""
-        if self.is_deaf:
-            time.sleep(seconds)
-        if self.cancelled.wait(seconds):
-            raise Stopped("the call was cancelled")
+        while self.is_deaf:
+            time.sleep(1000)
+        self.cancelled.wait()
+        raise Stopped("the call was cancelled")
 
     def check(self) -> Health:
         return Health("fake")
@@ -169,6 +178,14 @@ def append(path: Path, text: str) -> None:
         os.write(handle, text.encode())
     finally:
         os.close(handle)
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for something another thread or process does; the limit is for what never happens."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.005)
 
 
 def lines(path: Path) -> list[str]:

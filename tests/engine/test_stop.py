@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -22,7 +23,7 @@ from penstock.engine.outcome import Counts, State
 from penstock.engine.run import request_stop
 from penstock.engine.signals import stop_on_signals
 from penstock.engine.stop import Stop
-from tests.engine.small_job import FakeSession, Project, SmallJob, append, groups_of, lines
+from tests.engine.small_job import FakeSession, Project, SmallJob, append, groups_of, lines, until
 
 ONCE = RunSpec(workers=2, retry=RetrySpec(attempts=1))
 TWICE = RunSpec(workers=2, retry=RetrySpec(attempts=2, backoff_s=0.001))
@@ -45,29 +46,28 @@ class Blocking:
 
 @pytest.mark.parametrize("executor", ["serial", "threads", "processes"])
 def test_time_out_cancels_a_blocked_call_and_the_item_is_tried_again(project: Project, executor: str) -> None:
-    items = [Item("stuck", "k", timeout_s=0.3, weight=1), Item("quick", "k")]
+    items = [Item("stuck", "k", timeout_s=1.0, weight=1), Item("quick", "k")]
     job = SmallJob(groups_of(items), Blocking(str(project.folder)), settings=TWICE)
 
-    started = time.monotonic()
     outcome = project.run(job, executor=executor)
 
-    assert time.monotonic() - started < 20
     assert outcome.state is State.FAILED
     tries = [line for line in lines(project.folder / "tries") if line.startswith("stuck")]
     assert len(tries) == 2
     error = project.report().jobs[0].failed[0].error
     assert error is not None
-    assert (error.kind, error.what) == ("TimedOut", "item 'stuck' made no progress for 0.3 s and was cancelled")
+    assert (error.kind, error.what) == ("TimedOut", "item 'stuck' made no progress for 1 s and was cancelled")
 
 
 def test_moved_rows_keep_an_item_from_timing_out(project: Project) -> None:
     def handler(item: Item, context: WorkerContext) -> Iterator[Progress]:
-        for _ in range(14):
-            time.sleep(0.1)
+        ends_at = time.monotonic() + 4
+        while time.monotonic() < ends_at:
+            time.sleep(0.05)
             context.moved(1, 1)
-        yield Progress(14)
+        yield Progress(1)
 
-    outcome = project.run(SmallJob(groups_of([Item("a", "k", timeout_s=0.7)]), handler, settings=ONCE))
+    outcome = project.run(SmallJob(groups_of([Item("a", "k", timeout_s=3.0)]), handler, settings=ONCE))
 
     assert outcome.state is State.DONE
 
@@ -98,14 +98,14 @@ def test_thread_that_cannot_be_cancelled_is_left_behind_and_its_late_events_igno
     def handler(item: Item, context: WorkerContext) -> Iterator[Progress]:
         if item.key == "stuck" and not tries:
             tries.append(1)
-            released.wait(20)
+            released.wait(120)
             yield Progress(1000, 0, {"late": True})
         elif item.key == "last":
             released.set()
             time.sleep(0.3)
         yield Progress(1)
 
-    items = [Item("stuck", "k", 0, "g", timeout_s=0.2), Item("last", "k", 1, "g")]
+    items = [Item("stuck", "k", 0, "g", timeout_s=1.0), Item("last", "k", 1, "g")]
     outcome = project.run(SmallJob(groups_of(items), handler, settings=TWICE), workers=1)
 
     assert outcome.state is State.DONE
@@ -125,10 +125,8 @@ def test_process_that_cannot_be_cancelled_is_killed(project: Project, monkeypatc
     items = [Item("stuck", "k", timeout_s=0.3), Item("quick", "k", weight=1)]
     job = SmallJob(groups_of(items), Blocking(str(project.folder)), settings=ONCE)
 
-    started = time.monotonic()
     project.run(job, executor="processes", sessions=deaf_session, workers=1)
 
-    assert time.monotonic() - started < 20
     assert project.report().jobs[0].failed[0].error.kind == "TimedOut"  # type: ignore[union-attr]
 
 
@@ -137,7 +135,7 @@ def test_soft_stop_waits_for_the_safe_point_and_hands_items_back(project: Projec
     began = threading.Barrier(2)
 
     def handler(item: Item, context: WorkerContext) -> Iterator[Progress]:
-        began.wait(5)
+        began.wait(120)
         stop.request("the test")
         for step in range(100):
             yield Progress(1, 0, {"step": step})
@@ -169,18 +167,16 @@ def test_hard_stop_interrupts_blocked_calls(project: Project, executor: str) -> 
     items = [Item("stuck", "k", weight=1), Item("quick", "k")]
 
     def press() -> None:
-        while not lines(project.folder / "tries"):
-            time.sleep(0.01)
+        until(lambda: lines(project.folder / "tries"))
+        until(lambda: project.query("SELECT 1 FROM items WHERE cursor IS NOT NULL"))
         stop.press("first")
         stop.press("second")
 
     threading.Thread(target=press, daemon=True).start()
-    started = time.monotonic()
     outcome = project.run(
         SmallJob(groups_of(items), Blocking(str(project.folder))), stop=stop, executor=executor, workers=1
     )
 
-    assert time.monotonic() - started < 20
     assert (outcome.state, outcome.jobs[0].reason) == (State.STOPPED, "first")
     assert project.states() == {"stuck": "pending", "quick": "pending"}
     assert project.query("SELECT cursor FROM items WHERE key = 'stuck'") == ['{"at":1}']
@@ -188,10 +184,8 @@ def test_hard_stop_interrupts_blocked_calls(project: Project, executor: str) -> 
 
 def test_second_request_through_the_journal_stops_at_once(project: Project) -> None:
     def ask() -> None:
-        while not lines(project.folder / "tries"):
-            time.sleep(0.01)
+        until(lambda: lines(project.folder / "tries"))
         run_id = request_stop(project.journal)
-        time.sleep(0.5)
         assert request_stop(project.journal, run_id[:12]) == run_id
 
     asking = threading.Thread(target=ask)
@@ -205,23 +199,29 @@ def test_second_request_through_the_journal_stops_at_once(project: Project) -> N
 
 @pytest.mark.parametrize("whose", ["run", "job"])
 def test_run_that_takes_too_long_is_failed_with_a_time_out_and_goes_on_later(project: Project, whose: str) -> None:
-    def handler(item: Item, context: WorkerContext) -> Iterator[Progress]:
-        for step in range(context.cursor["step"] if context.cursor else 0, 60):
-            time.sleep(0.02)
-            yield Progress(1, 0, {"step": step + 1})
+    steps: list[int] = []
+    is_late = threading.Event()
 
-    settings = RunSpec(workers=1, timeout_s=0.3 if whose == "job" else None)
-    options = {"timeout_s": 0.3} if whose == "run" else {}
+    def handler(item: Item, context: WorkerContext) -> Iterator[Progress]:
+        while not is_late.is_set():
+            steps.append(context.cursor["step"] if context.cursor else 0)
+            time.sleep(0.02)
+            yield Progress(1, 0, {"step": len(steps)})
+        yield Progress(1)
+
+    settings = RunSpec(workers=1, timeout_s=1.0 if whose == "job" else None)
+    options = {"timeout_s": 1.0} if whose == "run" else {}
     later = SmallJob(name="later")
     first = project.run(SmallJob(groups_of([Item("a", "k")]), handler, settings=settings), later, **options)
+    is_late.set()
     second = project.run(SmallJob(groups_of([Item("a", "k")]), handler))
 
     assert (first.state, first.exit_code) == (State.FAILED, 1)
     assert first.jobs[0].error is not None
     assert first.jobs[0].error.kind == "TimedOut"
-    assert first.jobs[0].error.what == {"run": "the run", "job": "job 'small'"}[whose] + " took longer than 0.3 s"
+    assert first.jobs[0].error.what == {"run": "the run", "job": "job 'small'"}[whose] + " took longer than 1.0 s"
     assert first.jobs[1].state is (State.SKIPPED if whose == "run" else State.DONE)
-    assert second.jobs[0].counts == Counts(done=1, rows=60)
+    assert second.jobs[0].counts == Counts(done=1, rows=len(steps) + 1)
 
 
 def test_time_out_is_hard_after_the_grace(project: Project) -> None:
@@ -232,7 +232,7 @@ def test_time_out_is_hard_after_the_grace(project: Project) -> None:
         SmallJob(groups_of([Item("stuck", "k")]), Blocking(str(project.folder)), settings=settings), grace_s=0.3
     )
 
-    assert 0.4 < time.monotonic() - started < 20
+    assert time.monotonic() - started > 0.4
     assert outcome.state is State.FAILED
     assert project.states() == {"stuck": "pending"}
 
@@ -257,13 +257,26 @@ def test_former_signal_handlers_are_back_afterwards() -> None:
 
     with stop_on_signals(stop):
         signal.raise_signal(signal.SIGTERM)
-        assert (stop.soft.is_set(), stop.hard.is_set(), stop.reason) == (True, False, "SIGTERM")
+        assert stop.soft.wait(120)
+        assert (stop.hard.is_set(), stop.reason) == (False, "SIGTERM")
         signal.raise_signal(signal.SIGINT)
-        assert stop.hard.is_set()
+        assert stop.hard.wait(120)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
 
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == former
+
+
+def test_signals_that_come_while_one_is_handled_are_all_counted() -> None:
+    """Handlers run on top of what the main thread does, be it the handling of another signal."""
+    for _ in range(200):
+        stop = Stop()
+        with stop_on_signals(stop):
+            interrupt = threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGTERM))
+            interrupt.start()
+            signal.raise_signal(signal.SIGINT)
+            interrupt.join()
+            assert stop.hard.wait(120)
 
 
 def test_driver_whose_lock_was_taken_over_stops_and_writes_no_more(project: Project) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import signal
 import threading
 from collections.abc import Iterator
@@ -24,14 +25,26 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
         yield
         return
 
+    # A handler runs on top of whatever the main thread does, which may hold the very locks that setting an event takes:
+    # a second signal within the handling of the first would wait for itself. A SimpleQueue may be used even there.
+    arrived: queue.SimpleQueue[str] = queue.SimpleQueue()
+
     def ask(number: int, _: FrameType | None) -> None:
         if stop.hard.is_set():
             raise KeyboardInterrupt
-        stop.press(signal.Signals(number).name)
+        arrived.put(signal.Signals(number).name)
 
+    def press() -> None:
+        while name := arrived.get():
+            stop.press(name)
+
+    pressing = threading.Thread(target=press, name="signals", daemon=True)
+    pressing.start()
     former = {number: signal.signal(number, ask) for number in _SIGNALS}
     try:
         yield
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+        arrived.put("")
+        pressing.join()
