@@ -13,17 +13,18 @@ import penstock
 
 
 class Project:
-    """`connections` are URLs by name; `job` is one copy job from `source` to `target`."""
+    """`urls` are connections by name, `limits` what stands beside them; `job` is one copy job from `source` to `target`."""
 
     def __init__(self, root: Path, source: str, target: str, **job: Any) -> None:
         self.root = root
         self.urls = {"source": source, "target": target}
+        self.limits: dict[str, dict[str, Any]] = {}
         self.job: dict[str, Any] = {"kind": "copy", "source": "source", "target": "target", **job}
 
     def load(self, **changes: Any) -> penstock.api.Project:  # type: ignore[name-defined]
         document = {
             "version": 1,
-            "connections": {name: {"url": url} for name, url in self.urls.items()},
+            "connections": {name: {"url": url, **self.limits.get(name, {})} for name, url in self.urls.items()},
             "defaults": {"retry": {"attempts": 2, "backoff_s": 0.1}},
             "jobs": {"raw": {**self.job, **changes}},
         }

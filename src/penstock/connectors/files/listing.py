@@ -22,6 +22,8 @@ from penstock.core.errors import Busy, DataError, Missing, SpecError
 from penstock.core.names import TableName
 
 _LISTING_ATTEMPTS = 20
+# What ext file systems keep at the top of a disk, for root alone.
+_FILE_SYSTEMS_OWN = "lost+found"
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,17 @@ class FolderListing:
 def all_tables(options: FileOptions) -> list[FileSet]:
     """Every table of a connection: folders, files, and the globs that its option `tables` names."""
     root, wanted = options.root, options.format
-    found = [file_set(root, name, path, wanted) for name, path in entries(root, wanted).items()]
+    found = [_listed_set(root, name, path, wanted) for name, path in entries(root, wanted).items()]
     found += [match(root, name, pattern, wanted) for name, pattern in options.patterns().items()]
     return sorted(found, key=lambda files: files.name)
+
+
+def _listed_set(root: Root, name: TableName, path: str, wanted_format: str) -> FileSet:
+    """A table for a list; one whose folder may not be read stands in it too, and is refused when it is read."""
+    try:
+        return file_set(root, name, path, wanted_format)
+    except PermissionError:
+        return FileSet(name, path, ())
 
 
 def entries(root: Root, wanted_format: str) -> dict[TableName, str]:
@@ -216,7 +226,7 @@ def checked_set(root: Root, found: FileSet) -> FileSet:
 def _walk(root: Root, folder: str, wanted_format: str) -> Iterator[FoundFile]:
     """All data files below a folder, sorted by path. Linked folders are not followed."""
     paths: list[str] = []
-    for where, folders, names in os.walk(root.inside(folder) if folder else root.path):
+    for where, folders, names in os.walk(root.inside(folder) if folder else root.path, onerror=_refuse):
         relative = os.path.relpath(where, root.path).replace(os.sep, "/")
         prefix = "" if relative == "." else f"{relative}/"
         folders[:] = [name for name in folders if not is_hidden(name)]
@@ -255,7 +265,7 @@ def partition_of(path: str) -> tuple[tuple[str, str | None], ...]:
 
 
 def is_hidden(name: str) -> bool:
-    return name.startswith(".") or (name.startswith("_") and "=" not in name)
+    return name.startswith(".") or (name.startswith("_") and "=" not in name) or name == _FILE_SYSTEMS_OWN
 
 
 def _holds_data(root: Root, entry: str, wanted_format: str) -> bool:
@@ -263,11 +273,20 @@ def _holds_data(root: Root, entry: str, wanted_format: str) -> bool:
     path = os.path.join(root.path, entry)
     if not os.path.isdir(path) or os.path.lexists(os.path.join(path, MANIFEST)):
         return True
-    for _, folders, names in os.walk(path):
-        folders[:] = [name for name in folders if not is_hidden(name)]
-        if any(not is_hidden(name) and format_of(name, wanted_format) for name in names):
-            return True
+    try:
+        for _, folders, names in os.walk(path, onerror=_refuse):
+            folders[:] = [name for name in folders if not is_hidden(name)]
+            if any(not is_hidden(name) and format_of(name, wanted_format) for name in names):
+                return True
+    except PermissionError:
+        return True  # it may: whoever chooses the table is told
     return False
+
+
+def _refuse(error: OSError) -> None:
+    """Ends a walk at a folder that cannot be listed, whose rows would be lost in silence; one that went away is none."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def stem_of(path: str) -> str:

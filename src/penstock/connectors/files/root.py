@@ -122,7 +122,8 @@ def system_error(error: OSError, what: str) -> PenstockError:
     if error.errno in _FULL or "No space left" in str(error) or "quota exceeded" in str(error):
         return DiskFull(f"cannot {what}: no space left", "free space or choose another folder; run again to go on")
     if error.errno in _REFUSED:
-        return PermissionRefused(f"cannot {what}: {text}", "check the permissions of the folder")
+        where = f": {os.fspath(error.filename)}" if isinstance(error.filename, str) else ""
+        return PermissionRefused(f"cannot {what}: {text}{where}", "check the permissions of the file and its folders")
     if error.errno == errno.ENOENT:
         return Missing(f"cannot {what}: {text}", "")
     if error.errno in (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENODEV):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from penstock.core.errors import Missing, NotSupported, PenstockError, SpecError
 from penstock.core.load import Load, Mode, Source
 from penstock.core.names import TableName, select
-from penstock.core.ports import Ability, Connector, RawReader, RawWriter, Reader, Session, Writer
+from penstock.core.ports import Ability, Catalog, Connector, RawReader, RawWriter, Reader, Session, Writer
 from penstock.core.schema import Fidelity, TableInfo, TableSchema, TypeChoice, TypePolicy
 from penstock.core.spec import CopySpec, TableSpec
 from penstock.jobs.copy.expressions import Expressions, bind
@@ -31,6 +31,9 @@ class Surveyed:
     @property
     def size_bytes(self) -> int:
         return self.schema.size_bytes or 0
+
+
+_NO_TABLES = "it holds no table: see that the url of the connection leads to where they are"
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,7 @@ def _suggest(text: str, names: Sequence[str]) -> str:
     near = difflib.get_close_matches(text, names, 1)
     if near:
         return f"did you mean {near[0]!r}?"
-    return f"there are: {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}" if names else "there are no tables"
+    return f"there are: {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}" if names else _NO_TABLES
 
 
 def _kept(text: str, name: TableName, choice: Choice) -> bool:
@@ -161,7 +164,7 @@ def _schemas(specs: Sequence[TableSpec], source: Session) -> list[TableSchema]:
     for spec in specs:
         if spec.source_table:
             policies.setdefault(spec.types, []).append(spec.source_table)
-    described = {policy: catalog.describe(tables, policy) for policy, tables in policies.items()}
+    described = {policy: _described(catalog, tables, policy) for policy, tables in policies.items()}
     out: list[TableSchema] = []
     for spec in specs:
         if spec.source_table is None:
@@ -171,6 +174,27 @@ def _schemas(specs: Sequence[TableSpec], source: Session) -> list[TableSchema]:
         else:
             raise Missing(f"table {spec.source_table} is gone from the source", "run again")
     return out
+
+
+def _described(catalog: Catalog, tables: Sequence[TableName], policy: TypePolicy) -> Mapping[TableName, TableSchema]:
+    """All tables described at once. Where that fails, one after the other: the error names every table that cannot be."""
+    try:
+        return catalog.describe(tables, policy)
+    except PenstockError as error:
+        if error.retry.value != "never" or len(tables) == 1:
+            raise
+        problems = [found for table in tables if (found := _why_not(catalog, table, policy))]
+        raise _all_in_one(problems or [error]) from error
+
+
+def _why_not(catalog: Catalog, table: TableName, policy: TypePolicy) -> PenstockError | None:
+    try:
+        catalog.describe([table], policy)
+    except PenstockError as error:
+        if error.retry.value != "never":
+            raise
+        return error
+    return None
 
 
 def _survey_table(
