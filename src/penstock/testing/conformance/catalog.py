@@ -107,7 +107,9 @@ def test_a_query_is_described_without_running_it(subject: Subject) -> None:
     table = subject.fill("asked", SMALL)
 
     with subject.session() as session:
-        described = session.catalog().describe_query(f"select text, id from {table.quoted()}", TypePolicy())
+        described = session.catalog().describe_query(
+            f"select text, id from {table.quoted(subject.quote_mark)}", TypePolicy()
+        )
 
     assert [column.name for column in described.columns] == ["text", "id"]
 

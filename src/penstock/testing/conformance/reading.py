@@ -32,7 +32,7 @@ CHUNK_BYTES = (10_000, 100_000, 10**12)
 def test_chunks_cover_every_row_exactly_once(subject: Subject, chunk_bytes: int) -> None:
     subject.needs_rows()
     data = many_rows()
-    table = subject.fill("split", data)
+    table = subject.fill("split", data, ("id",) if subject.splits_by_key else ())
 
     with subject.session() as session:
         source = source_of(session, table)
@@ -46,7 +46,8 @@ def test_chunks_cover_every_row_exactly_once(subject: Subject, chunk_bytes: int)
 def test_a_large_table_is_split_and_a_small_one_is_not(subject: Subject) -> None:
     subject.needs_rows()
     subject.needs(Ability.SPLIT)
-    large, small = subject.fill("large", many_rows(20_000)), subject.fill("small", SMALL)
+    key = ("id",) if subject.splits_by_key else ()
+    large, small = subject.fill("large", many_rows(20_000), key), subject.fill("small", SMALL, key)
 
     with subject.session() as session:
         many = session.reader().split(source_of(session, large), 100_000)
@@ -58,7 +59,7 @@ def test_a_large_table_is_split_and_a_small_one_is_not(subject: Subject) -> None
 
 def test_a_split_is_the_same_twice_and_for_any_session(subject: Subject) -> None:
     subject.needs_rows()
-    table = subject.fill("split", many_rows())
+    table = subject.fill("split", many_rows(), ("id",) if subject.splits_by_key else ())
 
     splits = []
     for _ in range(2):
@@ -151,7 +152,7 @@ def test_a_query_gives_its_rows_and_their_count(subject: Subject) -> None:
     subject.needs(Ability.QUERY)
     data = many_rows(200)
     table = subject.fill("asked", data)
-    query = f"select id, text from {table.quoted()} where id < 50"
+    query = f"select id, text from {table.quoted(subject.quote_mark)} where id < 50"
 
     with subject.session() as session:
         columns = session.catalog().describe_query(query, source_of(session, table).policy).columns

@@ -38,6 +38,7 @@ class Subject:
     table's full name of its last part. `unreachable` and `refused` are connections to nobody and with a wrong password
     (with a password each); without them those cases are skipped. `load_options` are Load.options of every load.
     `passes_through` is False where an installation lacks what the connector needs to pass streams through.
+    `quote_mark` quotes an identifier in the system's SQL. `splits_by_key` says that only a table with a key can be split.
     """
 
     make_connection: Callable[[], ConnectionSpec]
@@ -47,6 +48,8 @@ class Subject:
     refused: ConnectionSpec | None = None
     load_options: Mapping[str, Any] = field(default_factory=dict)
     passes_through: bool = True
+    quote_mark: str = '"'
+    splits_by_key: bool = False
 
     @property
     def connector(self) -> Connector:
@@ -75,14 +78,14 @@ class Subject:
         finally:
             session.close()
 
-    def fill(self, name: str, data: pa.Table) -> TableName:
-        """Make a table hold exactly `data`."""
+    def fill(self, name: str, data: pa.Table, key: tuple[str, ...] = ()) -> TableName:
+        """Make a table hold exactly `data`; a new one gets `key` as its key, where the system has such."""
         table = self.table_name(name)
         if self.put is not None:
             self.put(table, data)
         else:
             with self.session() as session:
-                load_whole(session, self.load(table, data.schema), data)
+                load_whole(session, self.load(table, data.schema, key=key), data)
         return table
 
     def load(self, table: TableName, schema: pa.Schema, mode: Mode = Mode.REPLACE, **more: Any) -> Load:
