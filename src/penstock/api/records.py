@@ -13,7 +13,7 @@ from penstock.engine.clock import SYSTEM_CLOCK
 from penstock.engine.history import ItemLine, RunLine, RunReport
 from penstock.engine.journal import Journal, journal_path
 from penstock.engine.run import request_stop
-from penstock.jobs.copy.handler import PUBLISH
+from penstock.jobs.copy.handler import COPY, PUBLISH
 
 # How often a wait looks into the journal: often enough for a person, rare enough for the run that writes it.
 _LOOK_S = 0.2
@@ -77,7 +77,7 @@ def report(project: Project, run: str = "") -> Report:
             _table_result(item)
             for job in found.jobs
             for item in _items(journal, found.run.run_id, job.job, "done")
-            if item.kind == PUBLISH
+            if item.kind in (COPY, PUBLISH)
         ]
         return Report(found, tuple(tables))
 

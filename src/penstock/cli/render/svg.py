@@ -12,7 +12,7 @@ _LEFT = 130
 _LANE = 18
 # For programs that draw SVG without the page's style, such as converters to PDF; the style knows dark screens too.
 _FILLS = {"k0": "#9aa5b5", "k1": "#2f74c0", "k2": "#8a63c7", "k3": "#1a7f4b", "kf": "#c0362c"}
-_KINDS = {"prepare": "k0", "load": "k1", "count": "k2", "publish": "k3"}
+_KINDS = {"prepare": "k0", "load": "k1", "copy": "k1", "count": "k2", "publish": "k3"}
 
 
 def timeline(spans: Sequence[ItemSpan], begin_ms: int, end_ms: int) -> str:
@@ -71,7 +71,7 @@ def legend(names: Mapping[str, str]) -> str:
     )
 
 
-LEGEND = {"prepare": "k0", "load": "k1", "count": "k2", "publish": "k3", "failed": "kf"}
+LEGEND = {"prepare": "k0", "load, copy": "k1", "count": "k2", "publish": "k3", "failed": "kf"}
 
 
 def _open(height: int, label: str) -> str:

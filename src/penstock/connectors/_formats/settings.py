@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from penstock.core.errors import SpecError
@@ -80,7 +80,7 @@ class FormatSettings:
         return self.compression or COMPRESSIONS[self.format][0]
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**vars(self), "dialect": vars(self.dialect)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> FormatSettings:

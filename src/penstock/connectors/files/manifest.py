@@ -6,7 +6,7 @@ import base64
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +19,7 @@ from penstock.core.names import TableName
 from penstock.core.schema import Column, arrow_schema
 
 VERSION = 1
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,19 @@ def to_text(manifest: Manifest) -> str:
             {"name": c.name, "type": str(c.type), "nullable": c.nullable, "logical": c.logical, "native": c.native}
             for c in manifest.columns
         ],
-        "files": [asdict(file) for file in manifest.files],
+        "files": [vars(file) for file in manifest.files],
         "parts": {part: list(sizes) for part, sizes in manifest.parts.items()},
-        "published": asdict(manifest.published) if manifest.published else None,
+        "published": vars(manifest.published) if manifest.published else None,
         "arrow_schema": base64.b64encode(schema).decode(),
     }
-    return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+    return "{\n" + ",\n".join(f' "{name}": {_lines(one)}' for name, one in value.items()) + "\n}\n"
+
+
+def _lines(value: Any) -> str:
+    """JSON with a line for each entry of a list of objects: for people to read, and quick to write."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[\n" + ",\n".join(f"  {_encode(one)}" for one in value) + "\n ]"
+    return _encode(value)
 
 
 def from_text(text: str) -> Manifest:

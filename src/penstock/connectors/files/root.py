@@ -6,7 +6,10 @@ root overrides `inside` and the methods that open, make and keep."""
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,6 +49,8 @@ class Root:
     def inside(self, *parts: str) -> str:
         """The absolute path of a relative one. Raises SpecError when it, or a link on its way, leads out."""
         path = os.path.join(self.path, *parts)
+        if _has_no_links(self.path, parts):
+            return path
         real, home = os.path.realpath(path), os.path.realpath(self.path)
         if real != home and not real.startswith(home.rstrip(os.sep) + os.sep):
             raise SpecError(
@@ -87,7 +92,12 @@ class Root:
         return self.inside(STATE, *parts)
 
     def staging(self, load: Load) -> str:
-        return self.state("staging", part_name(load.load_id))
+        return self.state("staging", f"{self.staging_prefix(load)}{part_name(load.load_id)}")
+
+    def staging_prefix(self, load: Load) -> str:
+        """How the staging folders of a job's loads of one table begin, so that they are found without opening any."""
+        owner = json.dumps([load.job, load.table.parts]).encode()
+        return f"{hashlib.blake2b(owner, digest_size=8).hexdigest()}-"
 
     def previous(self, table: TableName) -> str:
         return self.state("previous", file_name(table))
@@ -101,6 +111,25 @@ class Root:
     def file_manifest(self, table: TableName) -> str:
         """Where the manifest of a table of one file is kept, beside which there is no folder for it."""
         return self.state("tables", f"{file_name(table)}.json")
+
+
+def _has_no_links(root: str, parts: tuple[str, ...]) -> bool:
+    """Whether a path below the root is surely inside it: plain names, none of them a link. A few calls of the system
+    where resolving the whole path takes dozens."""
+    names = "/".join(parts).split("/")
+    if os.sep != "/" or any(name in ("", ".", "..") for name in names):
+        return False
+    path = root
+    for name in names:
+        path = f"{path}/{name}"
+        try:
+            if stat.S_ISLNK(os.lstat(path).st_mode):
+                return False
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+    return True
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from penstock.connectors.files.manifest import DataFile, Manifest, from_text, read_text, to_text, write_text
 from penstock.connectors.files.naming import part_name
@@ -97,7 +97,7 @@ def read_mark(path: str) -> Mark | None:
 
 
 def write_mark(path: str, mark: Mark) -> None:
-    write_text(path, json.dumps({"part": mark.part, "files": [asdict(f) for f in mark.files]}, ensure_ascii=False))
+    write_text(path, json.dumps({"part": mark.part, "files": [vars(f) for f in mark.files]}, ensure_ascii=False))
 
 
 def marks(staging: Staging) -> list[Mark]:
@@ -136,25 +136,17 @@ def leftovers(root: Root, load: Load) -> list[Staging]:
         names = sorted(os.listdir(folder))
     except FileNotFoundError:
         return []
-    found = []
-    for name in names:
-        staging = Staging(root.state("staging", name))
-        plan = plan_of(staging)
-        if plan and (plan.job, plan.table) == (load.job, load.table) and name != part_name(load.load_id):
-            found.append(staging)
-    return found
+    prefix, mine = root.staging_prefix(load), os.path.basename(root.staging(load))
+    return [Staging(root.state("staging", name)) for name in names if name.startswith(prefix) and name != mine]
 
 
 def remove(staging: Staging) -> None:
     """Remove a staging folder. It loses its name at once, so that a load whose removal is interrupted does not look
-    prepared, and its plan last, so that the rest can be found."""
+    prepared; what is left is found by the beginning of its name."""
     gone = staging.path if staging.path.endswith(_GONE) else f"{staging.path}{_GONE}"
-    if os.path.isdir(staging.path) and gone != staging.path:
+    if gone != staging.path and os.path.isdir(staging.path):
         remove_tree(gone)
         os.rename(staging.path, gone)
-    for name in _listed(gone):
-        if name != _PLAN:
-            remove_tree(os.path.join(gone, name))
     remove_tree(gone)
 
 
@@ -164,10 +156,3 @@ def remove_tree(path: str) -> None:
         shutil.rmtree(path)
     elif os.path.lexists(path):
         os.unlink(path)
-
-
-def _listed(path: str) -> list[str]:
-    try:
-        return os.listdir(path)
-    except FileNotFoundError:
-        return []

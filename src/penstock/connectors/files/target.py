@@ -195,17 +195,18 @@ def _with_existing(target: Target) -> Target:
 def _entries(root: Root, name: str) -> list[str]:
     """What is in the root under a table's name: its folder if it holds files, its files of any format."""
     try:
-        found = sorted(os.listdir(root.path))
+        found = [entry for entry in os.listdir(root.path) if entry.startswith(name)]
     except FileNotFoundError:
         return []
-    out = []
-    for entry in found:
-        suffix = data_suffix(entry)
-        if (entry == name and os.path.isdir(root.inside(entry)) and os.listdir(root.inside(entry))) or (
-            suffix and entry == name + suffix
-        ):
-            out.append(entry)
-    return out
+    return [entry for entry in sorted(found) if _is_stored_as(root, name, entry)]
+
+
+def _is_stored_as(root: Root, name: str, entry: str) -> bool:
+    if entry == name:
+        folder = root.inside(entry)
+        return os.path.isdir(folder) and bool(os.listdir(folder))
+    suffix = data_suffix(entry)
+    return bool(suffix) and entry == name + suffix
 
 
 def _check_existing(target: Target) -> None:

@@ -1,4 +1,4 @@
-"""The handler of copy items: prepare, load, count and publish one table, rows flowing from reader to writer."""
+"""The handler of copy items: prepare, load, count and publish one table, in items of their own or in one for all."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ SOURCE = "source"
 TARGET = "target"
 SNAPSHOT = "snapshot"
 PREPARE, LOAD, COUNT, PUBLISH = "prepare", "load", "count", "publish"
+# A table of one chunk: prepared, loaded and published by one worker without a break.
+COPY = "copy"
 
 
 class CopyHandler:
@@ -43,8 +45,10 @@ class CopyHandler:
         elif item.kind == COUNT:
             count = _reader(plan, context).count(plan.source)
             yield Progress(result={"count": count, f"counted:{_snapshot(context)}": True})
+        elif item.kind == COPY:
+            yield from self._copy(plan, item, context)
         else:
-            yield _publish(plan, context)
+            yield _publish(plan, context.done, context)
 
     def _plan(self, context: WorkerContext) -> TablePlan:
         load_id = context.facts["load"]["load_id"]
@@ -54,6 +58,19 @@ class CopyHandler:
                 self._plans.clear()
             self._plans[load_id] = decode(context.facts, self._salts)
         return self._plans[load_id]
+
+    def _copy(self, plan: TablePlan, item: Item, context: WorkerContext) -> Iterator[Progress]:
+        """All of a table. A try after the load repeats what the target has done already, which changes nothing there;
+        its rows were counted with the cursor."""
+        context.session(TARGET).writer().prepare(plan.load)
+        loaded = self._load(plan, item, context)
+        before = context.cursor or {"rows": 0, "size_bytes": 0}
+        yield Progress(
+            loaded.rows - before["rows"],
+            loaded.size_bytes - before["size_bytes"],
+            cursor={"rows": loaded.rows, "size_bytes": loaded.size_bytes},
+        )
+        yield _publish(plan, GroupDone(1, loaded.rows, loaded.size_bytes, loaded.result), context)
 
     def _load(self, plan: TablePlan, item: Item, context: WorkerContext) -> Progress:
         chunk = Chunk(int(item.payload["ordinal"]), item.payload["bounds"])
@@ -100,8 +117,7 @@ def _loaded(written: Written, context: WorkerContext) -> Progress:
     return Progress(written.rows, written.size_bytes, result={f"read:{seen}": True})
 
 
-def _publish(plan: TablePlan, context: WorkerContext) -> Progress:
-    done = context.done
+def _publish(plan: TablePlan, done: GroupDone, context: WorkerContext) -> Progress:
     _compare_with_source(plan, done)
     writer = context.session(TARGET).writer()
     if plan.load.mode is Mode.REPLACE and done.rows == 0 and plan.on_empty != "publish":

@@ -17,7 +17,7 @@ from penstock.engine.job import Handler, Known, OpenSession, StateChange
 from penstock.jobs.copy import watermark as marks
 from penstock.jobs.copy.expressions import RunFacts
 from penstock.jobs.copy.facts import TablePlan, decode, encode
-from penstock.jobs.copy.handler import COUNT, LOAD, PREPARE, PUBLISH, SNAPSHOT, SOURCE, TARGET, CopyHandler
+from penstock.jobs.copy.handler import COPY, COUNT, LOAD, PREPARE, PUBLISH, SNAPSHOT, SOURCE, TARGET, CopyHandler
 from penstock.jobs.copy.survey import Choice, Ends, Surveyed, survey
 
 # A count takes about a tenth of the time of reading and writing the same bytes; among chunks it has its place by that, so
@@ -146,7 +146,7 @@ class CopyJob:
     def settle(self, item: Item, result: Json) -> tuple[StateChange, ...]:
         """A publish that read rows moves its table's watermark; one that read none leaves it where it was."""
         mark = result.get("watermark")
-        if item.kind != PUBLISH or not mark or not result["proof"]["rows_read"]:
+        if item.kind not in (COPY, PUBLISH) or not mark or not result["proof"]["rows_read"]:
             return ()
         return (StateChange(item.payload["state_key"], mark),)
 
@@ -223,9 +223,15 @@ class CopyJob:
 
 
 def items(plan: TablePlan, chunks: list[Chunk], table: Surveyed) -> Iterator[Item]:
-    """Prepare, then every chunk (and a count of the source beside them), then publish: three stages of one group."""
+    """One item for a table of one chunk. Else prepare, then every chunk (and a count of the source beside them), then
+    publish: three stages of one group."""
     group = str(plan.load.table)
     whole = max(table.size_bytes, sum(chunk.size_bytes or 0 for chunk in chunks))
+    state = {"state_key": plan.state_key}
+    if item_count(plan) == 1:
+        payload = {"ordinal": chunks[0].ordinal, "bounds": dict(chunks[0].bounds), **state}
+        yield Item(f"{group}/{chunks[0].ordinal:06d}", COPY, 0, group, payload, whole)
+        return
     yield Item(f"{group}/prepare", PREPARE, 0, group, weight=whole)
     for chunk in chunks:
         payload = {"ordinal": chunk.ordinal, "bounds": dict(chunk.bounds)}
@@ -233,7 +239,12 @@ def items(plan: TablePlan, chunks: list[Chunk], table: Surveyed) -> Iterator[Ite
         yield Item(f"{group}/{chunk.ordinal:06d}", LOAD, 1, group, payload, weight)
     if plan.counted:
         yield Item(f"{group}/count", COUNT, 1, group, weight=whole // _COUNT_SHARE)
-    yield Item(f"{group}/publish", PUBLISH, 2, group, {"state_key": plan.state_key}, weight=whole)
+    yield Item(f"{group}/publish", PUBLISH, 2, group, state, weight=whole)
+
+
+def item_count(plan: TablePlan) -> int:
+    """How many items a table becomes."""
+    return 1 if plan.chunks == 1 and not plan.counted else plan.chunks + 2 + plan.counted
 
 
 def salts(spec: CopySpec) -> tuple[Secret, ...]:

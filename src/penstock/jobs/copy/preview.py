@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from penstock.core.item import Json
 from penstock.core.schema import TypeChoice
 from penstock.jobs.copy.facts import TablePlan
-from penstock.jobs.copy.planner import CopyJob
+from penstock.jobs.copy.planner import CopyJob, item_count
 from penstock.jobs.copy.survey import Surveyed
 
 
@@ -66,7 +66,7 @@ def _preview_table(table: Surveyed, plan: TablePlan, chunks: int, statements: tu
         rows_estimate=table.schema.rows_estimate,
         size_bytes=table.schema.size_bytes,
         chunks=chunks,
-        items=chunks + 2 + plan.counted,
+        items=item_count(plan),
         pass_through=plan.raw,
         types=table.types,
         statements=statements,
