@@ -107,6 +107,16 @@ class Reader(Protocol):
 
 
 @runtime_checkable
+class SmallTables(Protocol):
+    """A reader that tells of many sources at once which of them need no split."""
+
+    def unsplit(self, sources: Sequence[Source], chunk_bytes: int) -> list[Chunk | None]:
+        """For each source the one chunk that split() would make of it, None where only split() can tell. Set-based: the
+        number of round trips does not grow with the number of sources."""
+        ...
+
+
+@runtime_checkable
 class Snapshots(Protocol):
     """A moment all readers of a run share."""
 

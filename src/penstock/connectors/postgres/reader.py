@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,7 +17,7 @@ from penstock.connectors.postgres.catalog import columns_of, query_columns, reso
 from penstock.connectors.postgres.formats import copy_format
 from penstock.connectors.postgres.select import relation, select
 from penstock.connectors.postgres.session import Connection, PostgresSession, execute, literal, query
-from penstock.connectors.postgres.split import split
+from penstock.connectors.postgres.split import small, split
 from penstock.connectors.postgres.types import Declared, fetched
 from penstock.core.errors import DataError, Missing, NotSupported, SnapshotLost, SpecError
 from penstock.core.load import BatchSize, Chunk, CursorValue, Source, Window
@@ -66,6 +66,7 @@ class PostgresReader:
     def __init__(self, session: PostgresSession) -> None:
         self.session = session
         self._token = ""
+        self._is_holder = False
 
     # ---- snapshots
 
@@ -76,6 +77,7 @@ class PostgresReader:
             if not self._token or not _in_transaction(connection):
                 self._begin(connection)
                 self._token = str(query(connection, "SELECT pg_export_snapshot()")[0][0])
+                self._is_holder = True
         return self._token
 
     def use_snapshot(self, token: str) -> None:
@@ -83,17 +85,20 @@ class PostgresReader:
         if token == self._token and _in_transaction(connection):
             return
         with self.session.call("cannot join the snapshot", connection):
-            try:
-                self._begin(connection)
-                execute(connection, f"SET TRANSACTION SNAPSHOT {literal(connection, token)}")
-                connection.execute(_QUIET)
-            except (psycopg.errors.InvalidParameterValue, psycopg.errors.UndefinedObject) as error:
-                connection.rollback()
-                raise SnapshotLost(
-                    f"snapshot {token} of connection {self.session.spec.name!r} is gone: the session that held it ended,"
-                    " or the connection leads to several servers"
-                ) from error
-        self._token = token
+            self._join(connection, token)
+
+    def _join(self, connection: Connection, token: str) -> None:
+        try:
+            self._begin(connection)
+            execute(connection, f"SET TRANSACTION SNAPSHOT {literal(connection, token)}")
+            connection.execute(_QUIET)
+        except (psycopg.errors.InvalidParameterValue, psycopg.errors.UndefinedObject) as error:
+            connection.rollback()
+            raise SnapshotLost(
+                f"snapshot {token} of connection {self.session.spec.name!r} is gone: the session that held it ended,"
+                " or the connection leads to several servers"
+            ) from error
+        self._token, self._is_holder = token, False
 
     def _begin(self, connection: Connection) -> None:
         self._token = ""
@@ -107,7 +112,17 @@ class PostgresReader:
 
     @contextlib.contextmanager
     def transaction(self, connection: Connection) -> Iterator[None]:
-        """A call's transaction: a savepoint of the shared snapshot, so that an error does not end it, or one of its own."""
+        """A call's transaction. Where this session holds the shared snapshot, a savepoint in it, so that an error does not
+        end it; where it has joined, the snapshot's own transaction, which is joined again after an error; else a new one."""
+        if self._token and not self._is_holder:
+            if not _in_transaction(connection):
+                self._join(connection, self._token)
+            try:
+                yield
+            finally:
+                if not connection.closed and connection.info.transaction_status != TransactionStatus.INTRANS:
+                    connection.rollback()
+            return
         if self._token and _in_transaction(connection):
             with connection.transaction():
                 yield
@@ -131,6 +146,14 @@ class PostgresReader:
         how = self.session.option("split_by", source.options)
         with self.session.call(f"cannot split {source}", connection), self.transaction(connection):
             return split(connection, self.session.version, source, chunk_bytes, how)
+
+    def unsplit(self, sources: Sequence[Source], chunk_bytes: int) -> list[Chunk | None]:
+        """The one chunk of each source that plainly is no larger than `chunk_bytes`; one question for all of them."""
+        connection = self.session.reading
+        hows = [self.session.option("split_by", source.options) for source in sources]
+        with self.session.call("cannot ask for the sizes of tables", connection), self.transaction(connection):
+            found = small(connection, sources, chunk_bytes)
+        return [None if how == "ctid" else chunk for how, chunk in zip(hows, found, strict=True)]
 
     def read(self, source: Source, chunk: Chunk, batch: BatchSize) -> Iterator[pa.RecordBatch]:
         """Batches of the chunk. The order of rows is the server's."""

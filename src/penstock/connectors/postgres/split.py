@@ -44,6 +44,20 @@ WHERE c.relkind IN ('r', 'm', 'f', 'p', 'v')
 ORDER BY 1, 2
 """
 
+# For each of the tables asked for, by place: how many tables at or below it hold rows, their bytes and estimated rows.
+_SIZES = """
+WITH RECURSIVE member AS (
+    SELECT w.place, to_regclass(w.name)::oid AS oid FROM unnest($1::text[]) WITH ORDINALITY AS w (name, place)
+    UNION
+    SELECT m.place, i.inhrelid FROM member AS m JOIN pg_inherits AS i ON i.inhparent = m.oid
+)
+SELECT m.place, count(*) FILTER (WHERE c.relkind <> 'p'),
+    sum(CASE WHEN c.relkind IN ('r', 'm') THEN pg_table_size(c.oid) ELSE 0 END)::bigint, sum(c.reltuples::bigint)::bigint
+FROM member AS m JOIN pg_class AS c ON c.oid = m.oid
+WHERE c.relkind IN ('r', 'm', 'f', 'p', 'v')
+GROUP BY m.place
+"""
+
 # Columns that are a key alone and have a fitting order, best first: name, type, may be NULL, type's base name.
 _KEYS = """
 SELECT a.attname::text, format_type(t.oid, -1), NOT a.attnotnull
@@ -116,6 +130,22 @@ def split(connection: Connection, version: int, source: Source, chunk_bytes: int
         estimate = round(member.rows * part) if member.rows >= 0 else None
         chunks.append(Chunk(ordinal, bounds, estimate, round(member.size_bytes * part)))
     return chunks or [Chunk(0)]
+
+
+def small(connection: Connection, sources: Sequence[Source], chunk_bytes: int) -> list[Chunk | None]:
+    """The chunk that split() makes of each source whose one table is no larger than a chunk; None for the others.
+
+    What a filter or window leaves of a small table is not estimated: its rows are not known.
+    """
+    asked = [place for place, source in enumerate(sources) if source.table is not None]
+    names = [TableName(source.table.parts[-2:]).quoted() for source in sources if source.table is not None]
+    found: list[Chunk | None] = [None] * len(sources)
+    for at, holders, size_bytes, rows in query(connection, _SIZES, [names]) if names else []:
+        place = asked[at - 1]
+        if holders <= 1 and size_bytes <= chunk_bytes:
+            is_known = rows >= 0 and not sources[place].where and sources[place].window is None
+            found[place] = Chunk(0, {}, rows if is_known else None, size_bytes)
+    return found
 
 
 def why_no_pages(version: int, members: Sequence[Member]) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 
 from penstock.core.errors import ConnectionLost, PenstockError, SnapshotLost
 from penstock.core.item import Item, Json, PlannedGroup
 from penstock.core.load import BatchSize, Chunk, Load
-from penstock.core.ports import Ability, Connector, Session, Snapshots
+from penstock.core.names import TableName
+from penstock.core.ports import Ability, Connector, Session, SmallTables, Snapshots
 from penstock.core.secret import Secret
 from penstock.core.spec import ConnectionSpec, CopySpec, Project, RunSpec, digest
 from penstock.engine.job import Handler, Known, OpenSession, StateChange
@@ -66,6 +68,7 @@ class CopyJob:
         self._sessions: dict[str, Session] = {}
         self._snapshot = ""
         self._claimed: dict[str, Load] = {}
+        self._small: dict[TableName, Chunk] = {}
 
     @property
     def name(self) -> str:
@@ -79,7 +82,7 @@ class CopyJob:
     def settings(self) -> RunSpec:
         return self.spec.run
 
-    @property
+    @cached_property
     def plan_hash(self) -> str:
         """Of everything that decides what is read and where it goes; not of workers, retries and other ways to run."""
         return digest(
@@ -124,7 +127,21 @@ class CopyJob:
             int(self._connectors[TARGET].limits(self.connections[TARGET]).get("name_parts", 3)),
         )
         options = self._options
-        return survey(self.spec, ends, options.choice, options.full_refresh, options.accept_schema_changes)
+        tables = survey(self.spec, ends, options.choice, options.full_refresh, options.accept_schema_changes)
+        self._small = self._unsplit(tables)
+        return tables
+
+    def _unsplit(self, tables: Sequence[Surveyed]) -> dict[TableName, Chunk]:
+        """The one chunk of each table that need not be split, by target: asked for together, not table by table."""
+        reader = self._session(SOURCE).reader()
+        if not isinstance(reader, SmallTables):
+            return {}
+        found: dict[TableName, Chunk] = {}
+        for chunk_bytes in {table.spec.chunk_bytes for table in tables if table.spec.split}:
+            asked = [table for table in tables if table.spec.split and table.spec.chunk_bytes == chunk_bytes]
+            chunks = reader.unsplit([table.source for table in asked], chunk_bytes)
+            found |= {t.spec.target_table: chunk for t, chunk in zip(asked, chunks, strict=True) if chunk is not None}
+        return found
 
     def shared(self) -> Mapping[str, str]:
         """The snapshot's token. Opens what is not open: after a resume of a complete plan, or when recover() could not."""
@@ -175,7 +192,8 @@ class CopyJob:
             source = replace(source, window=read.window)
             load = replace(load, reread_to=read.reread_to)
             watermark = read.watermark
-        chunks = reader.split(source, spec.chunk_bytes) if spec.split else [Chunk(0)]
+        small = self._small.get(spec.target_table) if spec.split else Chunk(0)
+        chunks = [small] if small is not None else reader.split(source, spec.chunk_bytes)
         plan = TablePlan(
             source=source,
             load=load,
