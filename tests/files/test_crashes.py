@@ -5,14 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from penstock.core.errors import Missing
+from penstock.core.errors import DataError, Missing
 from penstock.core.load import Expected, Load, Mode
 from tests.files import crashing
 from tests.files.lake import ORDERS, Lake, orders
@@ -28,7 +28,11 @@ VARIANTS: dict[str, tuple[Mode, Mapping[str, Any], bool]] = {
     "append to one file": (Mode.APPEND, {"layout": "file", "format": "csv"}, True),
     "keep the previous version": (Mode.REPLACE, {"keep_previous": True}, True),
     "without an exchange of folders": (Mode.REPLACE, {}, False),
+    "one part": (Mode.REPLACE, {}, True),
+    "one part, keep the previous version": (Mode.REPLACE, {"keep_previous": True}, True),
+    "one part, without an exchange of folders": (Mode.REPLACE, {}, False),
 }
+ONE_PART = [pa.concat_tables(PARTS)]
 NEW = {
     Mode.REPLACE: [(2, "new"), (3, "new"), (4, "new")],
     Mode.APPEND: [(1, "old"), (2, "new"), (2, "old"), (3, "new"), (4, "new")],
@@ -44,8 +48,12 @@ def _begin(root: Path, options: Mapping[str, Any]) -> Lake:
     return lake
 
 
+def _parts(load: Load) -> list[pa.Table]:
+    return ONE_PART if load.one_part else PARTS
+
+
 def _run(lake: Lake, load: Load, die_at: int, exchange: bool) -> int:
-    process = CONTEXT.Process(target=crashing.run, args=(str(lake.root), load, PARTS, die_at, exchange))
+    process = CONTEXT.Process(target=crashing.run, args=(str(lake.root), load, _parts(load), die_at, exchange))
     process.start()
     process.join()
     assert process.exitcode is not None
@@ -70,12 +78,12 @@ def _left(lake: Lake) -> list[str]:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_load_may_die_before_any_of_its_steps(memory_dir: Path, variant: str) -> None:
     mode, options, exchange = VARIANTS[variant]
-    load = crashing.load_of(mode, options, "the-load", PARTS[0].schema)
+    load = crashing.load_of(mode, options, "the-load", PARTS[0].schema, one_part=variant.startswith("one part"))
     root = memory_dir / "lake"
     lake = _begin(root, options)
     assert _run(lake, load, 0, exchange) == 0
     steps = int(Path(f"{root}.steps").read_text())
-    assert steps > 15
+    assert steps > 9
     gaps = 0
 
     # The last steps are those of the publish; of the others a sample will do.
@@ -86,15 +94,16 @@ def test_a_load_may_die_before_any_of_its_steps(memory_dir: Path, variant: str) 
         seen = _seen(lake)
         gaps += seen is None
         assert seen in (OLD, NEW[mode], *([] if exchange else [None])), f"step {die_at} of {steps}"
-        crashing.load_whole(lake, load, PARTS)
+        crashing.load_whole(lake, load, _parts(load))
         assert lake.rows() == NEW[mode], f"step {die_at} of {steps}"
         assert _left(lake) == [], f"step {die_at} of {steps}"
     assert gaps <= 1
 
 
-def test_the_next_load_ends_what_a_dead_one_began_without_an_exchange(memory_dir: Path) -> None:
+@pytest.mark.parametrize("one_part", [False, True])
+def test_the_next_load_ends_what_a_dead_one_began_without_an_exchange(memory_dir: Path, one_part: bool) -> None:
     root = memory_dir / "lake"
-    load = crashing.load_of(Mode.REPLACE, {}, "the-load", PARTS[0].schema)
+    load = crashing.load_of(Mode.REPLACE, {}, "the-load", PARTS[0].schema, one_part=one_part)
     lake = _begin(root, {})
     _run(lake, load, 0, exchange=False)
     steps = int(Path(f"{root}.steps").read_text())
@@ -160,3 +169,53 @@ def test_a_load_that_never_began_is_missing(memory_dir: Path) -> None:
         lake.session().writer().publish(load, Expected(0, 0))
     lake.session().writer().discard(load)
     assert lake.rows(ORDERS) == OLD
+
+
+def test_a_part_that_was_staged_alone_is_not_read_again_after_a_crash(memory_dir: Path) -> None:
+    lake = _begin(memory_dir / "lake", {})
+    load = crashing.load_of(Mode.REPLACE, {}, "the-load", PARTS[0].schema, one_part=True)
+    lake.session().writer().prepare(load)
+    lake.session().writer().write(load, "000000", iter(ONE_PART[0].to_batches()))
+
+    writer = lake.session().writer()
+    writer.prepare(load)
+    written = writer.write(load, "000000", _unreadable())
+    published = writer.publish(load, Expected(1, 3))
+
+    assert (written.rows, written.again) == (3, True)
+    assert (published.rows_before, published.rows_after, published.again) == (2, 3, False)
+    assert lake.rows() == NEW[Mode.REPLACE]
+    assert writer.publish(load, Expected(1, 3)).again
+
+
+def test_a_part_staged_alone_fits_the_version_that_came_between(memory_dir: Path) -> None:
+    lake = _begin(memory_dir / "lake", {})
+    load = crashing.load_of(Mode.REPLACE, {}, "the-load", PARTS[0].schema, one_part=True)
+    lake.session().writer().prepare(load)
+    lake.session().writer().write(load, "000000", iter(ONE_PART[0].to_batches()))
+    lake.put(orders(7, 8, 9, note="between"), job="another")
+
+    published = lake.session().writer().publish(load, Expected(1, 3))
+
+    assert (published.rows_before, published.rows_deleted, published.rows_after) == (3, 3, 3)
+    assert lake.rows() == NEW[Mode.REPLACE]
+    assert sorted(lake.files()) == ["_penstock.json", "part-000003-000000.parquet"]
+
+
+def test_a_part_staged_alone_that_was_damaged_is_not_published(memory_dir: Path) -> None:
+    lake = _begin(memory_dir / "lake", {})
+    load = crashing.load_of(Mode.REPLACE, {}, "the-load", PARTS[0].schema, one_part=True)
+    lake.session().writer().prepare(load)
+    lake.session().writer().write(load, "000000", iter(ONE_PART[0].to_batches()))
+    (staged,) = (lake.root / ".penstock" / "staging").rglob("*.parquet")
+    staged.write_bytes(staged.read_bytes()[:-1])
+
+    with pytest.raises(DataError, match="is not what was written"):
+        lake.session().writer().publish(load, Expected(1, 3))
+
+    assert lake.rows() == OLD
+
+
+def _unreadable() -> Iterator[pa.RecordBatch]:
+    raise AssertionError("read again")
+    yield

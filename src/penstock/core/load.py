@@ -109,7 +109,9 @@ class Load:
     `columns` are as they arrive after column expressions. `cursor` is the target's name of the cursor column or "";
     in UPSERT the row with the greatest cursor of a key wins. `reread_to` is the last watermark when rows at or below it
     are read again on purpose (ties, lag): an APPEND then adds only those of them that the target does not hold yet,
-    compared as a multiset over all columns but the `volatile` ones (load timestamps).
+    compared as a multiset over all columns but the `volatile` ones (load timestamps). `one_part` says that the load has a
+    single part, and that whoever publishes it has called prepare and write just before in the same session, again after a
+    crash: a target may then stage it in whatever way is cheapest.
     """
 
     load_id: str
@@ -123,6 +125,7 @@ class Load:
     volatile: tuple[str, ...] = ()
     policy: SchemaPolicy = SchemaPolicy()
     options: Mapping[str, Any] = field(default_factory=dict)
+    one_part: bool = False
 
 
 @dataclass(frozen=True)

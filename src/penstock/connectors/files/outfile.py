@@ -20,12 +20,18 @@ _BUFFER_BYTES = 2**20
 
 
 class OutFile:
-    """One file being written. `finish` puts it in place; `abandon` removes what there is. One of them must be called."""
+    """One file being written. `finish` puts it in place; `abandon` removes what there is. One of them must be called.
 
-    def __init__(self, path: str, columns: tuple[Column, ...], settings: FormatSettings) -> None:
+    Without `syncs_folder` the caller makes the name durable, with other names of the folder.
+    """
+
+    def __init__(
+        self, path: str, columns: tuple[Column, ...], settings: FormatSettings, syncs_folder: bool = True
+    ) -> None:
         self.rows = 0
         self.size_bytes = 0
         self._path = path
+        self._syncs_folder = syncs_folder
         self._file = self._begin()
         self._hash = hashlib.blake2b(digest_size=16)
         try:
@@ -80,7 +86,8 @@ class OutFile:
         os.fsync(self._file.fileno())
         self._file.close()
         os.replace(self._temporary, self._path)
-        sync_folder(os.path.dirname(self._path))
+        if self._syncs_folder:
+            sync_folder(os.path.dirname(self._path))
 
     def abandon(self) -> None:
         """Remove the unfinished file; may be repeated, and after a failed finish too."""

@@ -56,7 +56,7 @@ def publish(target: Target, load: Load, expected: Expected, check_stop: Callable
     )
     # What a crash left of an earlier try; the parts are still there, so it is built anew.
     stage.remove_tree(staging.version)
-    version = _new_version(target, staging, ledger, check_stop)
+    version = new_version(target, staging, new_files(target, staging, ledger), check_stop)
     manifest = manifest_of(target, version, ledger)
     if target.layout == "file":
         publish_file(target.root, staging.version, version.files[0].source, manifest)
@@ -77,15 +77,18 @@ def check_counts(target: Target, ledger: list[Mark], expected: Expected) -> None
         )
 
 
-def _new_version(target: Target, staging: Staging, ledger: list[Mark], check_stop: Callable[[], None]) -> NewVersion:
-    old, new = old_files(target, check_stop), new_files(target, staging, ledger)
+def new_version(
+    target: Target, staging: Staging, new: tuple[VersionFile, ...], check_stop: Callable[[], None]
+) -> NewVersion:
+    """The version that the staged files `new` make of what is there."""
+    old = old_files(target, check_stop)
     result = merged(Merge(target, old, new, check_stop))
     files = all_or_none(target, old, files_of(target, staging, result.pieces, check_stop))
     how = "replaced the file in one step"
     if target.layout != "file":
         how = way_of_replacing(target.path, staging.path)
     published = Published(
-        rows_staged=sum(mark.rows for mark in ledger),
+        rows_staged=sum(file.data.rows for file in new),
         rows_inserted=result.inserted,
         rows_updated=result.updated,
         rows_deleted=result.deleted,
@@ -153,14 +156,14 @@ def _build(target: Target, staging: Staging, version: NewVersion, manifest: Mani
         os.makedirs(os.path.dirname(path), exist_ok=True)
         folders.add(os.path.dirname(path))
         link_or_copy(file.source, path)
-    folders |= _carry_over(target, staging.version)
+    folders |= carry_over(target, staging.version)
     for folder in folders:
         sync_folder(folder)
     write_text(os.path.join(staging.version, MANIFEST), to_text(manifest))
     os.makedirs(os.path.dirname(target.path), exist_ok=True)
 
 
-def _carry_over(target: Target, version: str) -> set[str]:
+def carry_over(target: Target, version: str) -> set[str]:
     """Link the files in the table's folder that are no data of it: read-me files, hidden files, other folders."""
     ours = {file.path for file in target.manifest.files} if target.manifest else set()
     prefix = os.path.basename(target.path)

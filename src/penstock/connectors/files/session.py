@@ -19,6 +19,7 @@ class FilesSession:
         self._options = options
         self._stop = StopFlag()
         self._locks: dict[TableName, TableLock] = {}
+        self._writer: Writer | None = None
 
     def check(self) -> Health:
         path = self._options.root.path
@@ -44,7 +45,9 @@ class FilesSession:
     def writer(self) -> Writer:
         from penstock.connectors.files.writer import FilesWriter
 
-        return FilesWriter(self._options, self._stop, self._claim)
+        # One for the session: it remembers what it has just staged.
+        self._writer = self._writer or FilesWriter(self._options, self._stop, self._claim)
+        return self._writer
 
     def cancel(self) -> None:
         self._stop.cancel()

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from penstock.connectors.files.manifest import DataFile, Manifest, from_text, read_text, to_text, write_text
@@ -115,18 +116,21 @@ def check_files(staging: Staging, ledger: list[Mark], rows_of: Callable[[str], i
     """Whether each staged file is as its mark says: its size, and its rows where its own metadata tells them."""
     for mark in ledger:
         for file in mark.files:
-            path = os.path.join(staging.parts, *f"{file.path}{STAGED}".split("/"))
-            try:
-                size_bytes = os.stat(path).st_size
-            except FileNotFoundError:
-                size_bytes = -1
-            rows = rows_of(path) if size_bytes == file.size_bytes else None
-            if size_bytes != file.size_bytes or rows not in (None, file.rows):
-                raise DataError(
-                    f"staged file {file.path} of part {mark.part!r} is not what was written: {max(size_bytes, 0)} of "
-                    f"{file.size_bytes} bytes, {'?' if rows is None else rows} of {file.rows} rows",
-                    "run again with --fresh",
-                )
+            check_file(os.path.join(staging.parts, *f"{file.path}{STAGED}".split("/")), file, mark.part, rows_of)
+
+
+def check_file(path: str, file: DataFile, part: str, rows_of: Callable[[str], int | None]) -> None:
+    try:
+        size_bytes = os.stat(path).st_size
+    except FileNotFoundError:
+        size_bytes = -1
+    rows = rows_of(path) if size_bytes == file.size_bytes else None
+    if size_bytes != file.size_bytes or rows not in (None, file.rows):
+        raise DataError(
+            f"staged file {file.path} of part {part!r} is not what was written: {max(size_bytes, 0)} of "
+            f"{file.size_bytes} bytes, {'?' if rows is None else rows} of {file.rows} rows",
+            "run again with --fresh",
+        )
 
 
 def leftovers(root: Root, load: Load) -> list[Staging]:
@@ -143,6 +147,9 @@ def leftovers(root: Root, load: Load) -> list[Staging]:
 def remove(staging: Staging) -> None:
     """Remove a staging folder. It loses its name at once, so that a load whose removal is interrupted does not look
     prepared; what is left is found by the beginning of its name."""
+    # What held nothing but the new version is empty now.
+    with suppress(OSError):
+        os.rmdir(staging.path)
     gone = staging.path if staging.path.endswith(_GONE) else f"{staging.path}{_GONE}"
     if gone != staging.path and os.path.isdir(staging.path):
         remove_tree(gone)

@@ -59,7 +59,8 @@ def replace_folder(new: str, target: str) -> None:
 
     Without an exchange in the system there is a moment without the table between two renames.
     """
-    if not os.path.lexists(target):
+    is_new = not os.path.lexists(target)
+    if is_new:
         os.rename(new, target)
     elif not exchange(new, target):
         away = f"{new}.away"
@@ -67,7 +68,8 @@ def replace_folder(new: str, target: str) -> None:
         os.rename(new, target)
         os.rename(away, new)
     sync_folder(os.path.dirname(target))
-    sync_folder(os.path.dirname(new))
+    if not is_new:
+        sync_folder(os.path.dirname(new))
 
 
 def sync_folder(path: str) -> None:

@@ -15,6 +15,7 @@ from penstock.connectors.files.publish import publish, recover
 from penstock.connectors.files.root import named_errors
 from penstock.connectors.files.stop import StopFlag
 from penstock.connectors.files.target import Target, target_of
+from penstock.connectors.files.whole import WholeLoads, is_whole
 from penstock.core.load import Expected, Load, Published, Written
 from penstock.core.schema import TypeChoice
 
@@ -26,6 +27,7 @@ class FilesWriter:
         self._options = options
         self._stop = stop
         self._lock = lock
+        self._whole = WholeLoads(options, stop.check)
 
     def types(self, load: Load) -> list[TypeChoice]:
         target = self._target(load)
@@ -42,6 +44,8 @@ class FilesWriter:
             for leftover in stage.leftovers(root, load):
                 recover(root, leftover, load.table)
                 stage.remove(leftover)
+            if is_whole(self._options, load):
+                return
             target = self._target(load)
             if not target.is_published:
                 stage.create(stage.staging_of(root, load), target.plan())
@@ -49,6 +53,8 @@ class FilesWriter:
     def write(self, load: Load, part: str, batches: Iterator[pa.RecordBatch]) -> Written:
         staging = stage.staging_of(self._options.root, load)
         with self._stop.running(), named_errors(f"write part {part!r} of table {load.table}"):
+            if is_whole(self._options, load):
+                return self._whole.write(load, part, batches)
             mark = stage.read_mark(staging.mark(part))
             if mark is not None:
                 return Written(mark.rows, mark.size_bytes, again=True)
@@ -68,6 +74,8 @@ class FilesWriter:
     def publish(self, load: Load, expected: Expected) -> Published:
         root = self._options.root
         with self._stop.running(), named_errors(f"publish table {load.table}"):
+            if is_whole(self._options, load):
+                return self._whole.publish(load, expected)
             recover(root, stage.staging_of(root, load), load.table)
             return publish(self._target(load), load, expected, self._stop.check)
 

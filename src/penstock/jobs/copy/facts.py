@@ -121,6 +121,7 @@ def _encode_load(load: Load) -> dict[str, Any]:
         "volatile": list(load.volatile),
         "policy": plain(load.policy),
         "options": plain(load.options),
+        "one_part": load.one_part,
     }
 
 
@@ -137,6 +138,7 @@ def _decode_load(facts: Mapping[str, Any]) -> Load:
         volatile=tuple(facts["volatile"]),
         policy=SchemaPolicy(**facts["policy"]),
         options=facts["options"],
+        one_part=facts.get("one_part", False),
     )
 
 

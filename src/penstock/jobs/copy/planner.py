@@ -196,7 +196,7 @@ class CopyJob:
         chunks = [small] if small is not None else reader.split(source, spec.chunk_bytes)
         plan = TablePlan(
             source=source,
-            load=load,
+            load=replace(load, one_part=len(chunks) == 1),
             expressions=table.expressions,
             run=RunFacts(now, load.load_id),
             chunks=len(chunks),
