@@ -171,8 +171,13 @@ class Project:
     jobs: Mapping[str, JobSpec]
 
 
+_PLAIN = (str, int, float, bool)
+
+
 def plain(value: Any) -> Any:
     """`value` as JSON values in a fixed order: for hashes and the journal. Secrets become their mask."""
+    if value is None or type(value) in _PLAIN:
+        return value
     if isinstance(value, Secret):
         return str(value)
     if isinstance(value, Enum):
@@ -185,7 +190,7 @@ def plain(value: Any) -> Any:
         return [plain(v) for v in value]
     if isinstance(value, (set, frozenset)):
         return sorted(plain(v) for v in value)
-    if value is None or isinstance(value, (str, int, float, bool)):
+    if isinstance(value, _PLAIN):
         return value
     return str(value)
 

@@ -13,6 +13,7 @@ from penstock.core.names import TableName
 # everything else is %xx of its UTF-8 bytes. `.` joins the parts of a table name. A file name never begins with `_`, `.`
 # or `-` (readers take the first two for hidden files) and its stem is never a device name of Windows.
 _PLAIN = re.compile(r"[a-z0-9_-]")
+_ALL_PLAIN = re.compile(r"[a-z0-9_-]*")
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|\Z)")
 _MOST = 150
 _HASHED = "%-"
@@ -20,6 +21,8 @@ _HASHED = "%-"
 
 def encode(text: str) -> str:
     """One part of a name as file name part; injective, lower case only, never empty for a non-empty text."""
+    if _ALL_PLAIN.fullmatch(text):
+        return text
     letters = [c for c in text if c.isascii() and c.isalpha()]
     if len(letters) > 1 and all(c.isupper() for c in letters):
         return "++" + "".join(_encode_character(c.lower() if c in letters else c) for c in text)

@@ -165,6 +165,8 @@ def _build(target: Target, staging: Staging, version: NewVersion, manifest: Mani
 
 def carry_over(target: Target, version: str) -> set[str]:
     """Link the files in the table's folder that are no data of it: read-me files, hidden files, other folders."""
+    if not os.path.lexists(target.path):
+        return set()
     ours = {file.path for file in target.manifest.files} if target.manifest else set()
     prefix = os.path.basename(target.path)
     ours |= {file.path.removeprefix(f"{prefix}/") for file in target.foreign}
