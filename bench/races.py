@@ -325,10 +325,14 @@ def small_tables(arena: Arena) -> Race:
         for workers in (1, 2)
     ]
     if has_peers():
-        for backend in ("connectorx", "pyarrow"):
+        for backend, shown in (
+            ("connectorx", "connectorx"),
+            ("pyarrow", "pyarrow"),
+            ("sqlalchemy", "sqlalchemy (its default)"),
+        ):
             found.append(
                 Contender(
-                    f"dlt, {backend}",
+                    f"dlt, {shown}",
                     peer("dlt_copy.py", backend, arena.dsn, "small", "*", str(folder)),
                     clean,
                     check,
@@ -416,7 +420,8 @@ def main() -> None:
     chosen = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="penstock-bench-"))
     work.chmod(0o755)
-    server = PostgresServer(settings={"max_wal_size": "4GB"})
+    # Some peers open a connection for each table.
+    server = PostgresServer(settings={"max_wal_size": "4GB", "max_connections": "400"})
     try:
         arena = Arena(work, server, chosen.rows, chosen.number_rows, chosen.small)
         races = [

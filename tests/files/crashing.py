@@ -49,7 +49,5 @@ def load_whole(lake: Lake, load: Load, parts: list[pa.Table]) -> None:
     session.close()
 
 
-def load_of(
-    mode: Mode, options: Mapping[str, Any], load_id: str, schema: pa.Schema, *, one_part: bool = False
-) -> Load:
+def load_of(mode: Mode, options: Mapping[str, Any], load_id: str, schema: pa.Schema, *, one_part: bool = False) -> Load:
     return Lake(Path("/")).load(schema, mode, key=("id",), load_id=load_id, options=options, one_part=one_part)

@@ -153,8 +153,8 @@ def read_text(path: str) -> str | None:
 def write_text(path: str, text: str) -> None:
     """Put a small file in place whole and durable."""
     temporary = f"{path}.tmp"
-    with open(temporary, "w", encoding="utf-8", errors="surrogatepass") as file:
-        file.write(text)
+    with open(temporary, "wb") as file:
+        file.write(text.encode("utf-8", "surrogatepass"))
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)

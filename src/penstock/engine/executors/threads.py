@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from functools import partial
 from queue import Empty, SimpleQueue
 
@@ -17,13 +18,37 @@ from penstock.engine.stop import Stop
 from penstock.engine.worker import Worker
 
 
+class _Events:
+    """Events on their way to the driver, in order. That an item has started does not wake it: most items end soon."""
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+        self._news: SimpleQueue[None] = SimpleQueue()
+
+    def put(self, event: Event) -> None:
+        self._events.append(event)
+        if type(event) is not Started:
+            self._news.put(None)
+
+    def take(self, timeout_s: float) -> list[Event]:
+        """All there are; waits for the first that is news at most so long."""
+        try:
+            self._news.get(block=timeout_s > 0, timeout=timeout_s if timeout_s > 0 else None)
+            while True:
+                self._news.get_nowait()
+        except Empty:
+            pass
+        events = self._events
+        return [events.popleft() for _ in range(len(events))]
+
+
 class _Seat(threading.Thread):
     """One worker. An abandoned one runs on, but its events are thrown away and it gets no more tasks.
 
     Daemons: a thread that hangs in a foreign call does not hold the process.
     """
 
-    def __init__(self, name: str, tasks: SimpleQueue[Task | None], events: SimpleQueue[Event]) -> None:
+    def __init__(self, name: str, tasks: SimpleQueue[Task | None], events: _Events) -> None:
         super().__init__(name=name, daemon=True)
         self.worker: Worker
         self.ticket = -1
@@ -54,7 +79,7 @@ class ThreadExecutor:
     def __init__(self, slots: int, cancel_grace_s: float = CANCEL_GRACE_S) -> None:
         self.slots = slots
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
-        self._events: SimpleQueue[Event] = SimpleQueue()
+        self._events = _Events()
         self._seats: list[_Seat] = []
         self._cancelling = Cancelling(cancel_grace_s)
         self._made = 0
@@ -71,13 +96,7 @@ class ThreadExecutor:
         self._tasks.put(task)
 
     def poll(self, timeout_s: float) -> list[Event]:
-        events: list[Event] = []
-        try:
-            events.append(self._events.get(timeout=timeout_s) if timeout_s > 0 else self._events.get_nowait())
-            while True:
-                events.append(self._events.get_nowait())
-        except Empty:
-            pass
+        events = self._events.take(timeout_s)
         self._look_after()
         return events
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -22,18 +23,26 @@ SNAPSHOT = "snapshot"
 PREPARE, LOAD, COUNT, PUBLISH = "prepare", "load", "count", "publish"
 # A table of one chunk: prepared, loaded and published by one worker without a break.
 COPY = "copy"
+# A load of so many bytes is noted before its publish, so that a stop may come in between and attempts count anew. The
+# publish of a smaller one takes no longer than the note.
+_NOTED_BYTES = 16 * 2**20
 
 
 class CopyHandler:
-    """Runs one item of a copy job. Picklable; keeps only a cache of decoded plans."""
+    """Runs one item of a copy job. Picklable; keeps only a cache of plans: those it was told of, and those it decoded."""
 
     def __init__(self, salts: Sequence[Secret], batch: BatchSize) -> None:
         self._salts = tuple(salts)
         self._batch = batch
+        self._told: dict[str, TablePlan] = {}
         self._plans: dict[str, TablePlan] = {}
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_plans": {}}
+        return {**self.__dict__, "_told": {}, "_plans": {}}
+
+    def tell(self, plan: TablePlan) -> None:
+        """A plan made in this very process, so that its facts need not be decoded. From any thread."""
+        self._told[plan.load.load_id] = plan
 
     def __call__(self, item: Item, context: WorkerContext) -> Iterator[Progress]:
         plan = self._plan(context)
@@ -56,7 +65,8 @@ class CopyHandler:
             # A worker mostly stays with one table at a time; a few plans are enough and keep memory flat.
             if len(self._plans) >= 8:
                 self._plans.clear()
-            self._plans[load_id] = decode(context.facts, self._salts)
+            told = self._told.pop(load_id, None)
+            self._plans[load_id] = decode(context.facts, self._salts) if told is None else told
         return self._plans[load_id]
 
     def _copy(self, plan: TablePlan, item: Item, context: WorkerContext) -> Iterator[Progress]:
@@ -65,12 +75,12 @@ class CopyHandler:
         context.session(TARGET).writer().prepare(plan.load)
         loaded = self._load(plan, item, context)
         before = context.cursor or {"rows": 0, "size_bytes": 0}
-        yield Progress(
-            loaded.rows - before["rows"],
-            loaded.size_bytes - before["size_bytes"],
-            cursor={"rows": loaded.rows, "size_bytes": loaded.size_bytes},
-        )
-        yield _publish(plan, GroupDone(1, loaded.rows, loaded.size_bytes, loaded.result), context)
+        rows, size_bytes = loaded.rows - before["rows"], loaded.size_bytes - before["size_bytes"]
+        if loaded.size_bytes >= _NOTED_BYTES:
+            yield Progress(rows, size_bytes, cursor={"rows": loaded.rows, "size_bytes": loaded.size_bytes})
+            rows = size_bytes = 0
+        published = _publish(plan, GroupDone(1, loaded.rows, loaded.size_bytes, loaded.result), context)
+        yield replace(published, rows=rows, size_bytes=size_bytes)
 
     def _load(self, plan: TablePlan, item: Item, context: WorkerContext) -> Progress:
         chunk = Chunk(int(item.payload["ordinal"]), item.payload["bounds"])

@@ -65,6 +65,7 @@ class CopyJob:
         }
         self._connectors = {side: connector_of(one.scheme) for side, one in self.connections.items()}
         self._salts = salts(spec)
+        self._handler = CopyHandler(self._salts, BatchSize())
         self._sessions: dict[str, Session] = {}
         self._snapshot = ""
         self._claimed: dict[str, Load] = {}
@@ -96,7 +97,7 @@ class CopyJob:
 
     @property
     def handler(self) -> Handler:
-        return CopyHandler(self._salts, BatchSize())
+        return self._handler
 
     # What the engine asks, in the order in which it asks it.
 
@@ -110,6 +111,7 @@ class CopyJob:
                 plan, chunks = self.plan_table(table, known.state, now)
                 self._claim(plan.load)
                 self._session(TARGET).writer().plan(plan.load)  # says now what publish could not do later
+                self._handler.tell(plan)
                 yield PlannedGroup(group, tuple(items(plan, chunks, table)), encode(plan, self._salts))
 
     def resume(self, known: Known) -> None:
