@@ -10,6 +10,8 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$name && break; done)
 CODEC := $(wildcard src/penstock/connectors/*/*.c src/penstock/connectors/*/*.h)
 CHECKED := src tests bench docs
+# Many tests start the command; compiling its modules anew each time would be most of what they take.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all lint format types contracts docs docs-serve bench clean
