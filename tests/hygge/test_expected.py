@@ -21,7 +21,7 @@ def test_a_project_becomes_the_file_that_is_expected(name: str) -> None:
 @pytest.mark.parametrize("name", PROJECTS)
 def test_what_is_made_is_valid_whatever_connectors_are_installed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     known = registry.BUILT_IN
-    for scheme in ("mssql", "az"):
+    for scheme in ("mssql", "abfss"):
         monkeypatch.setattr(registry, "BUILT_IN", {key: value for key, value in known.items() if key != scheme})
         registry.connector.cache_clear()
 

@@ -216,3 +216,21 @@ def test_what_cannot_be_taken_over_is_named_and_the_rest_is_done(tmp_path: Path,
     assert made.exit_code == 3
     assert [note.about for note in made.notes if note.kind == "lacking"] == ["jobs.main"]
     assert "# could not be taken over:\n" in made.text
+
+
+@pytest.mark.parametrize(
+    ("account", "host"),
+    [
+        ("https://a.dfs.core.windows.net/", "a.dfs.core.windows.net"),
+        ("${ACCOUNT_URL}", "${ACCOUNT_URL_HOST}"),
+        ("${ACCOUNT_URL:-https://a.example}", "${ACCOUNT_URL_HOST:-a.example}"),
+        ("https://${ACCOUNT}.dfs.core.windows.net", "${ACCOUNT}.dfs.core.windows.net"),
+    ],
+)
+def test_accounts_become_hosts(tmp_path: Path, account: str, host: str) -> None:
+    store = {"type": "adls", "account_url": account, "filesystem": "c", "path": "raw/{entity}"}
+
+    made = project(tmp_path, {"store": store, "entities": ["t"]})
+
+    assert values(made)["connections"]["raw"] == {"url": f"abfss://c@{host}/raw"}
+    assert told(made, "store.account_url") == (["decide"] if account.startswith("${") else [])

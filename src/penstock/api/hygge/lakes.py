@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from penstock.api.hygge.ends import Place
-from penstock.api.hygge.references import carried, secret
-from penstock.api.hygge.scene import Scene
-from penstock.api.hygge.section import Section
+import re
 
+from penstock.api.hygge.ends import Place
+from penstock.api.hygge.references import carried, secret, variable
+from penstock.api.hygge.scene import Scene
+from penstock.api.hygge.section import Section, Value
+
+# The layout of a folder that Fabric mirrors into a database.
+MIRROR_LAYOUT = "open_mirroring"
 DROPPED = {
     "file_detection": "how files were numbered; the names of files follow from the plan",
     "starting_sequence": "the first number of a file; the names of files follow from the plan",
@@ -20,46 +24,57 @@ DROPPED = {
 _LOGINS = {
     "service_principal": (("tenant_id", "tenant_id"), ("client_id", "client_id"), ("client_secret", "client_secret")),
     "storage_key": (("storage_account_key", "account_key"),),
+    "managed_identity": (("client_id", "client_id"),),
 }
+_SCHEME = re.compile(r"^https?://", re.IGNORECASE)
+_REFERENCE = re.compile(r"\$\{(?P<name>[^:}]+)(?::-(?P<default>[^}]*))?\}/?")
 
 
 def lake(options: Section, scene: Scene) -> Place | None:
-    """The container as URL, with account and login beside it; None, with a note, where one is missing."""
+    """The container as URL, with the login beside it; None, with a note, where account or container is missing."""
     account, container = options.take("account_url"), options.take("filesystem")
     if account is None or container is None:
         scene.tell("lacking", "store", "account_url or filesystem is missing", options.place)
         return None
-    beside: dict[str, str] = {}
-    text = str(account.data)
-    if "?" in text:
-        text = text.partition("?")[0]
-        beside["sas_token"] = "${" + "AZURE_STORAGE_SAS_TOKEN" + "}"
+    text, mark, _ = str(account.data).partition("?")
+    beside = {"sas_token": "${AZURE_STORAGE_SAS_TOKEN}"} if mark else {}
+    if mark:
         told = "set AZURE_STORAGE_SAS_TOKEN to what stood behind the ?, and have a new one made: it lay in a file"
         scene.tell("secret", "store.account_url", told, account.place)
-    beside = {"account_url": carried(text, account.place, scene.notes)} | beside
     name = carried(str(container.data), container.place, scene.notes)
-    return Place(f"az://{name}", beside | _login(options, scene))
+    host = _host(Value(text, account.place), scene)
+    return Place(f"abfss://{name}@{host}", beside | _login(options, scene, has_token=bool(mark)))
 
 
-def _login(options: Section, scene: Scene) -> dict[str, str]:
+def _host(account: Value, scene: Scene) -> str:
+    """The host of an account's URL. A variable that holds the URL cannot stand where a host is needed: another does."""
+    found = _REFERENCE.fullmatch(str(account.data).strip())
+    if found is None:
+        shown = carried(str(account.data), account.place, scene.notes)
+        return _SCHEME.sub("", shown).rstrip("/").rpartition("@")[2]
+    new = f"{variable(found['name'])}_HOST"
+    default = _SCHEME.sub("", found["default"]).rstrip("/") if found["default"] else ""
+    text = f"set {new} to the host in {found['name']}, without https://"
+    scene.tell("decide", "store.account_url", text, account.place)
+    return f"${{{new}:-{default}}}" if default else f"${{{new}}}"
+
+
+def _login(options: Section, scene: Scene, *, has_token: bool) -> dict[str, str]:
     """What the login needs. A managed identity or the default of the machine needs nothing: it is found by itself."""
     kind = options.text("credential") or "managed_identity"
-    wanted = dict(_LOGINS.get(kind, ()))
+    wanted = {} if has_token else dict(_LOGINS.get(kind, ()))
     found: dict[str, str] = {}
     for old in ("tenant_id", "client_id", "client_secret", "storage_account_key"):
         value = options.take(old)
         if value is None:
             continue
-        is_secret = old in ("client_secret", "storage_account_key")
-        shown = (
-            secret(value, options.option(old), f"AZURE_{old}", scene.notes, scene.about)
-            if is_secret
-            else carried(str(value.data), value.place, scene.notes)
-        )
-        if old in wanted:
-            found[wanted[old]] = shown
+        if old not in wanted:
+            text = "the token in account_url is the login" if has_token else f"not used by credential: {kind}"
+            scene.tell("dropped", options.option(old), text, value.place)
+        elif old in ("client_secret", "storage_account_key"):
+            found[wanted[old]] = secret(value, options.option(old), f"AZURE_{old}", scene.notes, scene.about)
         else:
-            scene.tell("dropped", options.option(old), f"not used by credential: {kind}", value.place)
+            found[wanted[old]] = carried(str(value.data), value.place, scene.notes)
     return found
 
 

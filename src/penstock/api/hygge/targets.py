@@ -10,7 +10,7 @@ from penstock.api.hygge.databases import with_schema
 from penstock.api.hygge.ends import FilePath, Place, below, cut, file_url, joined, root_name
 from penstock.api.hygge.file_options import FORMATS, compression, text_options
 from penstock.api.hygge.lakes import DROPPED as LAKE_DROPPED
-from penstock.api.hygge.lakes import lake, mirror_path
+from penstock.api.hygge.lakes import MIRROR_LAYOUT, lake, mirror_path
 from penstock.api.hygge.references import carried, default_of
 from penstock.api.hygge.scene import Scene
 from penstock.api.hygge.section import Section, Value, mapping
@@ -161,7 +161,12 @@ def _lake(options: Section, kind: str, scene: Scene) -> Target | None:
     url = "/".join([place.url, *([carried(root, options.place, scene.notes)] if root else [])])
     beside = dict(place.options)
     if kind == "open_mirroring":
-        beside["layout"] = "open_mirroring"
+        beside["layout"] = MIRROR_LAYOUT
+        text = (
+            "rows are to be written as Fabric's open mirroring wants them; if `penstock check` refuses the layout, this "
+            "version cannot do that yet"
+        )
+        scene.tell("decide", "store.type", text, options.place)
     else:
         found = {"format": "parquet", **found}
     names = {"open_mirroring": "mirror", "onelake": "lakehouse"}
