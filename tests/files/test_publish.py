@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 
 import pyarrow as pa
@@ -284,3 +285,18 @@ def test_the_whole_root_may_be_copied(lake: Lake, tmp_path_factory: pytest.TempP
 
     assert str(moved.describe().column("id").type) == "int64"  # type: ignore[union-attr]
     assert moved.rows(TableName(("single",))) == [(2, "x")]
+
+
+def test_a_session_holds_more_tables_than_files_may_be_open_at_first(lake: Lake) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = len(os.listdir("/dev/fd"))
+    session = lake.session()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 40, hard))
+    try:
+        for number in range(200):
+            session.writer().claim(lake.load(orders(1), table=TableName((f"t{number}",))))
+        with pytest.raises(Locked, match="table t199"):
+            lake.session().writer().claim(lake.load(orders(1), job="other", table=TableName(("t199",))))
+    finally:
+        session.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import resource
 import socket
+from contextlib import suppress
 
 from penstock.connectors.files.root import named_errors
 from penstock.core.errors import Locked
@@ -20,6 +22,7 @@ class TableLock:
         with named_errors(f"lock table {load.table}"):
             os.makedirs(os.path.dirname(path), exist_ok=True)
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        _make_room(self._descriptor)
         try:
             self._take(path, load)
         except BaseException:
@@ -48,6 +51,18 @@ class TableLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _make_room(descriptor: int) -> None:
+    """Let this process open more files, as far as the system allows, once locks have taken half of those it may: a run
+    holds one for each of its tables, and needs others for data and connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or descriptor * 2 < soft or soft == hard:
+        return
+    wanted = 4 * soft if hard == resource.RLIM_INFINITY else min(4 * soft, hard)
+    # What the system does not give is noticed, and said, where a file cannot be opened.
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _holder(descriptor: int) -> dict[str, str]:

@@ -53,7 +53,7 @@ class WholeLoads:
     def __init__(self, options: FileOptions, check_stop: CheckStop) -> None:
         self._options = options
         self._check_stop = check_stop
-        self._fresh: Manifest | None = None
+        self._fresh: tuple[Target, Manifest] | None = None
 
     def write(self, load: Load, part: str, batches: Iterator[pa.RecordBatch]) -> Written:
         """The version with its one file and its manifest, durable; a version that is there already is left alone."""
@@ -70,19 +70,35 @@ class WholeLoads:
         stage.remove_tree(staging.path)
         os.makedirs(staging.version)
         file = self._file(target, staging, part, batches)
-        self._fresh = _sealed(target, staging, part, self._version(target, staging, file))
+        self._fresh = target, _sealed(target, staging, part, self._version(target, staging, file))
         return Written(file.data.rows, file.data.size_bytes)
 
     def publish(self, load: Load, expected: Expected) -> Published:
         """Put the version in place. Raises CountMismatch or DataError, changing nothing, when it is not what is expected."""
         staging = stage.staging_of(self._options.root, load)
-        recover(self._options.root, staging, load.table)
-        target = target_of(self._options, load)
-        if target.manifest is not None and target.is_published:
-            assert target.manifest.published is not None
-            retire(target, staging)
-            return replace(target.manifest.published, again=True)
         fresh, self._fresh = self._fresh, None
+        if fresh is not None and fresh[0].load == load and _is_new(fresh[0]):
+            target, manifest = fresh
+            check_counts(
+                target, [_mark(part, _as_written(target, staging, manifest, part)) for part in manifest.parts], expected
+            )
+        else:
+            recover(self._options.root, staging, load.table)
+            target = target_of(self._options, load)
+            if target.manifest is not None and target.is_published:
+                assert target.manifest.published is not None
+                retire(target, staging)
+                return replace(target.manifest.published, again=True)
+            manifest = self._fitted(target, staging, expected, fresh[1] if fresh else None)
+        replace_folder(staging.version, target.path)
+        retire(target, staging)
+        assert manifest.published is not None
+        return manifest.published
+
+    def _fitted(self, target: Target, staging: Staging, expected: Expected, fresh: Manifest | None) -> Manifest:
+        """The staged version made to fit the table as it is now: checked, renewed where the table has changed since, and
+        with what is carried over."""
+        load = target.load
         staged = fresh if fresh is not None and fresh.load_id == load.load_id else _staged(staging, load)
         if staged is None:
             raise Missing(f"load {load.load_id} of table {load.table} is not prepared", "call prepare and write first")
@@ -95,10 +111,7 @@ class WholeLoads:
         manifest = self._renewed(target, staging, staged, file, part)
         for folder in carry_over(target, staging.version):
             sync_folder(folder)
-        replace_folder(staging.version, target.path)
-        retire(target, staging)
-        assert manifest.published is not None
-        return manifest.published
+        return manifest
 
     def _file(self, target: Target, staging: Staging, part: str, batches: Iterator[pa.RecordBatch]) -> VersionFile:
         name = renamed(target, f"{part_name(part)}{target.suffix}")
@@ -144,6 +157,11 @@ def _as_written(target: Target, staging: Staging, staged: Manifest, part: str) -
     held = staged.files[0]
     path = renamed(target, f"{part_name(part)}{target.suffix}")
     return VersionFile(os.path.join(staging.version, held.path), replace(held, path=path), target.settings)
+
+
+def _is_new(target: Target) -> bool:
+    """Whether there is no table yet, neither when the target was looked at nor now."""
+    return target.manifest is None and not target.foreign and not os.path.lexists(target.path)
 
 
 def _staged(staging: Staging, load: Load) -> Manifest | None:
