@@ -27,7 +27,7 @@ from tests.parts.postgres import free_port
 
 # What tests may give up for speed; a benchmark passes {} to keep the defaults of the installation.
 FAST: Mapping[str, str] = {
-    "innodb-flush-log-at-trx-commit": "0", "innodb-doublewrite": "0", "innodb-flush-method": "nosync",
+    "innodb-flush-log-at-trx-commit": "2", "innodb-doublewrite": "0", "innodb-flush-method": "nosync",
     "innodb-buffer-pool-size": "64M", "innodb-log-file-size": "64M", "sync-binlog": "0",
 }  # fmt: skip
 
@@ -118,12 +118,11 @@ class MariadbServer:
 
     def connect(self, database: str = "", **more: Any) -> pymysql.Connection[Any]:
         """A connection of root's in autocommit."""
-        login = {"user": "root", "password": "", **more}
+        login = {"user": "root", "password": "", "autocommit": True, **more}
         return pymysql.connect(
             host=self.host,
             port=self.port,
             database=database or None,
-            autocommit=True,
             charset="utf8mb4",
             ssl_disabled=True,
             **login,

@@ -47,12 +47,12 @@ static void put_digits(buffer *b, uint64_t value, int digits) {
     b->size += (size_t)digits;
 }
 
-static void put_double(buffer *b, double value, int digits) {
+static void put_double(buffer *b, double value) {
     if (value == floor(value) && fabs(value) < 1e15 && !(value == 0 && signbit(value))) {
         put_signed(b, (int64_t)value);
         return;
     }
-    int size = snprintf((char *)b->data + b->size, 40, "%.*g", digits, value);
+    int size = snprintf((char *)b->data + b->size, 40, "%.17g", value);
     for (int i = 0; i < size; i++)
         if (b->data[b->size + (size_t)i] == ',') b->data[b->size + (size_t)i] = '.';
     b->size += (size_t)size;
@@ -205,8 +205,8 @@ static int put_value(buffer *b, const source *s, int64_t row, int as_insert) {
     case C_INT64: put_signed(b, AT(int64_t)); break;
     case C_UINT64: put_unsigned(b, AT(uint64_t)); break;
     case C_BOOL: b->data[b->size++] = (uint8_t)('0' + (s->values[at >> 3] >> (at & 7) & 1)); break;
-    case C_FLOAT: put_double(b, AT(float), 9); break;
-    case C_DOUBLE: put_double(b, AT(double), 17); break;
+    case C_FLOAT: put_double(b, AT(float)); break; /* exact: the server compares with the type's limits before it rounds */
+    case C_DOUBLE: put_double(b, AT(double)); break;
     case C_DECIMAL128: put_decimal(b, s->values + at * 16, 2, s->param); break;
     case C_DECIMAL256: put_decimal(b, s->values + at * 32, 4, s->param); break;
     case C_DATE: put_date(b, AT(int32_t)); break;

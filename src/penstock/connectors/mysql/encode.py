@@ -17,7 +17,10 @@ from penstock.core.schema import Column
 
 _DAY_US = 86_400_000_000
 _FIRST_DAY, _LAST_DAY = -719_528, 2_932_896  # 0000-01-01 and 9999-12-31
+# Charsets that take UTF-8 as it is.
+UNICODE = ("utf8mb4", "utf8mb3", "utf8", "ascii")
 _EWKB = b"\x20"
+_WKB_BYTES = 9
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,15 @@ class Form:
     declared: Declared
 
     @property
-    def is_bit(self) -> bool:
-        return self.declared.name == "bit"
+    def conversion(self) -> str:
+        """What makes a value of bytes, {} in it, one of the column's type, where the server does not do so by itself: it
+        would take the digits of a number for bits, "0" for the year 2000, and UTF-8 for text of the column's own charset;
+        and it does not read some types from bytes. "" where it does."""
+        if self.declared.name in ("bit", "year"):
+            return "CAST({} AS UNSIGNED)"
+        as_text = self.declared.name in ("json", "inet4", "inet6", "uuid") and self.column.type != pa.uuid()
+        as_text = as_text or (bool(self.declared.charset) and self.declared.charset not in UNICODE)
+        return "CONVERT({} USING utf8mb4)" if as_text else ""
 
 
 def ready(array: pa.Array, form: Form) -> pa.Array:
@@ -46,7 +56,7 @@ def _ready(array: pa.Array, form: Form) -> pa.Array:
     if pa.types.is_dictionary(kind):
         return _ready(array.dictionary_decode(), form)
     if isinstance(kind, pa.UuidType):
-        return array if form.declared.name == "binary" else to_text(array)
+        return array if form.declared.name in ("binary", "uuid") else to_text(array)
     if isinstance(kind, pa.BaseExtensionType):
         return _ready(array.storage, form)
     if pa.types.is_float16(kind):
@@ -100,12 +110,18 @@ def _check_days(ticks: pa.Array, low: int, high: int) -> None:
 def _geometry(array: pa.Array) -> pa.Array:
     """WKB or EWKB (little-endian) as the server stores it: the reference system's number, then WKB."""
     array = array.cast(pa.binary())
+    shortest = pc.min(pc.binary_length(array)).as_py()
+    if shortest is not None and shortest < _WKB_BYTES:
+        raise DataError("a value is no geometry in WKB", "cast the column to binary in the job")
     plain = pc.binary_join_element_wise(b"\0\0\0\0", array, b"")
-    is_extended = pc.equal(pc.binary_slice(array, 4, 5), _EWKB)
+    whole = pc.fill_null(plain, bytes(4 + _WKB_BYTES))
+    is_extended = pc.equal(pc.binary_slice(whole, 8, 9), _EWKB)
     if not pc.any(is_extended).as_py():
         return plain
-    order, kind, system = (pc.binary_slice(array, *ends) for ends in ((0, 1), (1, 4), (5, 9)))
-    extended = pc.binary_join_element_wise(system, order, kind, b"\0", pc.binary_slice(array, 9), b"")
+    order, kind, system = (pc.binary_slice(whole, *ends) for ends in ((4, 5), (5, 8), (9, 13)))
+    # Without an end Arrow reckons with the end of the first value.
+    rest = pc.binary_slice(whole, 13, pc.max(pc.binary_length(whole)).as_py())
+    extended = pc.binary_join_element_wise(system, order, kind, b"\0", rest, b"")
     return pc.if_else(is_extended, extended, plain)
 
 
@@ -164,6 +180,9 @@ def _cell_text(array: pa.Array) -> pa.Array:
         return array.storage.cast(pa.binary())
     if pa.types.is_boolean(kind):
         return array.cast(pa.int8()).cast(pa.string()).cast(pa.binary())
+    if pa.types.is_float32(kind):
+        # Exact: the server compares with the type's limits before it rounds.
+        array = array.cast(pa.float64())
     if pa.types.is_timestamp(kind):
         return _moment_text(array).cast(pa.binary())
     if pa.types.is_time64(kind) or pa.types.is_duration(kind):

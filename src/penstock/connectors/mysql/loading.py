@@ -60,8 +60,9 @@ def _load(
             rows, size_bytes = rows + batch.num_rows, size_bytes + batch.nbytes
     except BaseException:
         # The server waits for rows until it is told that there are no more; the caller rolls back what it took.
-        with contextlib.suppress(pymysql.MySQLError, OSError):
-            connection.end_load()
+        if connection.open:
+            with contextlib.suppress(pymysql.MySQLError, OSError):
+                connection.end_load()
         raise
     done = connection.end_load()
     _check(connection, load, done, rows)
@@ -69,16 +70,14 @@ def _load(
 
 
 def _statement(staging: str, forms: Sequence[Form]) -> str:
-    """Values come as bytes, so that text is taken as the UTF-8 it is and bytes as they are; a bit column would take the
-    digits of a number for bits."""
+    """Values come as bytes, so that text is taken as the UTF-8 it is and bytes as they are."""
     places, sets = [], []
     for at, form in enumerate(forms):
         name = quote(form.column.name, MARK)
-        if form.is_bit or form.declared.name == "json":
+        if form.conversion:
             variable = f"@_penstock_{at}"
-            value = f"CAST({variable} AS UNSIGNED)" if form.is_bit else f"CONVERT({variable} USING utf8mb4)"
             places.append(variable)
-            sets.append(f"{name} = {value}")
+            sets.append(f"{name} = {form.conversion.format(variable)}")
         else:
             places.append(name)
     tail = f" SET {', '.join(sets)}" if sets else ""

@@ -103,6 +103,13 @@ def bounds(given: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def above(given: Mapping[str, Any]) -> list[str]:
+    """Rows whose key is greater than a chunk's low end."""
+    names = [quote(name, MARK) for name in given["key"]]
+    values = [value(kind, text) for kind, text in zip(given["types"], given["low"], strict=True)]
+    return [_beyond(names, values, ">", False)]
+
+
 def _beyond(names: Sequence[str], values: Sequence[str], sign: str, with_equal: bool) -> str:
     """Keys beyond a key, written out column by column, which servers take for a range of an index."""
     ways = []

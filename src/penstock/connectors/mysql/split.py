@@ -13,7 +13,7 @@ from typing import Any
 
 from penstock.connectors.mysql.catalog import HeldColumn, Place, columns_of
 from penstock.connectors.mysql.protocol import Connection
-from penstock.connectors.mysql.select import BYTES, bounds, select, shown
+from penstock.connectors.mysql.select import BYTES, above, bounds, select, shown
 from penstock.connectors.mysql.session import query
 from penstock.connectors.mysql.types import BLOBS, GEOMETRIES, INTEGERS, MARK, TEXTS, Declared
 from penstock.core.load import Chunk, Source
@@ -190,7 +190,14 @@ def _walked(
     while True:
         sql = select(table, place[0], listed, [*filled, *bounds(key.bounds(low, None))])
         found = query(connection, f"{sql} ORDER BY {key.listed} LIMIT 1 OFFSET {step}")
-        if not found or (low is not None and [str(part) for part in found[0]] == list(low)):
+        if found and low is not None and [str(part) for part in found[0]] == list(low):
+            # More equal keys than a chunk holds: it ends where the next key begins.
+            found = query(
+                connection,
+                select(table, place[0], listed, [*filled, *above(key.bounds(low, None))])
+                + f" ORDER BY {key.listed} LIMIT 1",
+            )
+        if not found:
             break
         high = [str(part) for part in found[0]]
         yield low, high, step

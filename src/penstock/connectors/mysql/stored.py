@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from penstock.connectors.mysql.catalog import HeldColumn
-from penstock.connectors.mysql.encode import Form
+from penstock.connectors.mysql.encode import UNICODE, Form
 from penstock.connectors.mysql.fit import Fit, Way, fit
 from penstock.connectors.mysql.mapping import Mapped, Server, mapped
 from penstock.connectors.mysql.relation import Target
@@ -17,7 +17,6 @@ from penstock.core.load import Load
 from penstock.core.names import quote
 from penstock.core.schema import Column, Fidelity, TypeChoice
 
-_OWN_CHARSETS = ("utf8mb4", "utf8mb3", "utf8", "ascii")
 _MAX_NAME = 64
 
 
@@ -51,7 +50,7 @@ class Stored:
         values, which compare by their numbers."""
         if self.held is None:
             return self.final
-        if self.final.name in ("enum", "set") or (self.final.is_text and self.final.charset not in _OWN_CHARSETS):
+        if self.final.name in ("enum", "set") or (self.final.is_text and self.final.charset not in UNICODE):
             return replace(declare("longtext"), collation="")
         return self.final
 
