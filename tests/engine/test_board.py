@@ -18,7 +18,7 @@ class Thing:
     group: str
     stage: int
     weight: int
-    state: str = "open"  # open, running, delayed, done, failed
+    state: str = "open"  # open, running, delayed, done, failed, replaced
     until: float = 0.0
 
 
@@ -28,6 +28,9 @@ class Model:
 
     things: list[Thing] = field(default_factory=list)
     is_planned: bool = False
+    # Groups that wait to be planned anew, each with the item because of which; and those that could not be.
+    withdrawn: dict[str, Thing] = field(default_factory=dict)
+    given_up: set[str] = field(default_factory=set)
 
     def is_ready(self, thing: Thing, now: float) -> bool:
         if thing.state == "delayed":
@@ -35,13 +38,18 @@ class Model:
         return thing.state == "open" and self.may_run(thing)
 
     def may_run(self, thing: Thing) -> bool:
+        if thing.group in self.withdrawn or thing.group in self.given_up:
+            return False
         if thing.group == "":
             if thing.stage and not self.is_planned:
                 return False
             below = [t for t in self.things if t.stage < thing.stage]
         else:
             below = [t for t in self.things if t.group == thing.group and t.stage < thing.stage]
-        return all(t.state == "done" for t in below)
+        return all(t.state in ("done", "replaced") for t in below)
+
+    def idle_withdrawn(self) -> list[str]:
+        return sorted(self.withdrawn.keys() - {t.group for t in self.things if t.state == "running"})
 
     def ready(self, now: float) -> list[Thing]:
         return [thing for thing in self.things if self.is_ready(thing, now)]
@@ -56,6 +64,7 @@ class BoardMachine(RuleBasedStateMachine):
         self.model = Model()
         self.now = 0.0
         self.groups = 0
+        self.before: set[int] = set()
 
     def _add(self, group: str, shape: list[tuple[int, int]], state: str = "open") -> None:
         first = len(self.model.things)
@@ -81,6 +90,7 @@ class BoardMachine(RuleBasedStateMachine):
         self.groups += 1
         group, first = f"g{self.groups}", len(self.model.things)
         self.model.things.append(Thing(first, group, stage, 0, "failed"))
+        self.before.add(first)
         self.board.add_given_up(group, stage)
         self._add(group, [(0, 1), (2, 1)])
 
@@ -115,7 +125,45 @@ class BoardMachine(RuleBasedStateMachine):
         else:
             thing.until = self.now + 2.0
             self.board.delay(thing.item_id, thing.until)
+            if thing.group in self.model.withdrawn:
+                how = "open"
         thing.state = how
+
+    @rule(data=st.data())
+    def withdraw(self, data: st.DataObject) -> None:
+        thing = self._running(data)
+        if thing is None or not thing.group:
+            return
+        self.board.withdraw(thing.group)
+        self.board.give_back(thing.item_id)
+        thing.state = "open"
+        self.model.withdrawn.setdefault(thing.group, thing)
+        for other in self.model.things:
+            if other.group == thing.group and other.state == "delayed":
+                other.state = "open"
+
+    @rule(shape=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), max_size=4), fails=st.booleans())
+    def settle_withdrawn(self, shape: list[tuple[int, int]], fails: bool) -> None:
+        for group in self.board.idle_withdrawn():
+            thing = self.model.withdrawn.pop(group)
+            if fails:
+                self.board.give_up(group)
+                thing.state = "failed"
+                self.model.given_up.add(group)
+                continue
+            first, old = len(self.model.things), [t for t in self.model.things if t.group == group]
+            assert self.board.is_withdrawn(group)
+            new = [Thing(first + n, group, stage, weight) for n, (stage, weight) in enumerate(shape)]
+            failed = [t for t in old if t.state == "failed"]
+            told = self.board.replace(group, [(t.item_id, t.stage, t.weight) for t in new])
+            assert told == len(failed) - self.model_given_up(group)
+            for one in old:
+                one.state = one.state if one.state == "done" else "replaced"
+            self.model.things += new
+
+    def model_given_up(self, group: str) -> int:
+        """How many items of the group were given up before this run: the board counts them apart."""
+        return sum(t.group == group and t.state == "failed" and t.item_id in self.before for t in self.model.things)
 
     @rule(data=st.data(), above=st.integers(0, 2), weight=st.integers(0, 3))
     def find(self, data: st.DataObject, above: int, weight: int) -> None:
@@ -129,7 +177,8 @@ class BoardMachine(RuleBasedStateMachine):
 
     @invariant()
     def counts_agree(self) -> None:
-        states = [thing.state for thing in self.model.things]
+        states = [thing.state for thing in self.model.things if thing.state != "replaced"]
+        assert self.board.idle_withdrawn() == self.model.idle_withdrawn()
         assert self.board.planned == len(states)
         assert self.board.running == states.count("running")
         assert self.board.done == states.count("done")
@@ -142,10 +191,10 @@ class BoardMachine(RuleBasedStateMachine):
     @invariant()
     def is_over_exactly_when_nothing_can_ever_run(self) -> None:
         live = [t for t in self.model.things if t.state in ("running", "delayed")] + self.model.ready(self.now)
-        assert self.board.is_over == (self.model.is_planned and not live)
+        assert self.board.is_over == (self.model.is_planned and not live and not self.model.withdrawn)
 
 
-BoardMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+BoardMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
 TestBoardAgreesWithModel = BoardMachine.TestCase
 
 

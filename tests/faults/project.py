@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,9 +49,11 @@ class ProjectDir:
         }
         (root / "penstock.yml").write_text(json.dumps(document, indent=1))  # JSON is YAML
 
-    def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, env: Mapping[str, str] | None = None, program: Sequence[str] = ("-m", "penstock")
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "penstock", *arguments],
+            [sys.executable, *program, *arguments],
             cwd=self.root,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -33,7 +33,7 @@ COLUMNS = 'id, payload, amount::VARCHAR, epoch_us("at"), flag'
 
 def _parquet(folder: Path, _dsn: str) -> Rows:
     with duckdb.connect() as connection:
-        files = f"{folder}/lake/*/*.parquet"
+        files = f"{folder}/lake/*events/*.parquet"
         return connection.execute(f"SELECT {COLUMNS} FROM read_parquet($1) ORDER BY id", [files]).fetchall()
 
 

@@ -202,7 +202,7 @@ def test_chunks_of_a_lost_snapshot_are_refused_where_rows_moved(dsn, change):
 
     with session(dsn) as opened:
         opened.hold_snapshot()
-        with pytest.raises(SourceChanged, match=r"table public\.t changed after the snapshot.*--fresh"):
+        with pytest.raises(SourceChanged, match=r"table public\.t changed after the snapshot.*split_by: key"):
             read(opened, source, chunks)
 
 

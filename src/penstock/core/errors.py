@@ -10,13 +10,15 @@ class Retry(Enum):
     """What the engine does with an item after an error.
 
     NEVER: the same call fails again. LATER: busy; wait, then try again. RECONNECT: drop this worker's connection, then
-    try again. SNOOZE: not ready yet; wait and do not count an attempt.
+    try again. SNOOZE: not ready yet; wait and do not count an attempt. REPLAN: what was planned no longer holds; plan the
+    item's group anew.
     """
 
     NEVER = "never"
     LATER = "later"
     RECONNECT = "reconnect"
     SNOOZE = "snooze"
+    REPLAN = "replan"
 
 
 class PenstockError(Exception):
@@ -71,7 +73,9 @@ class SchemaChanged(PenstockError):
 
 
 class SourceChanged(PenstockError):
-    """The source changed such that chunks planned earlier no longer cover every row once; the table must start anew."""
+    """The source changed such that chunks planned earlier no longer cover every row once; the table is planned anew."""
+
+    retry = Retry.REPLAN
 
 
 class SettingsChanged(PenstockError):

@@ -29,10 +29,13 @@ class Lot:
 
 @dataclass(slots=True)
 class _Group:
-    """`open` counts the items of each stage that are not done; `waiting` holds lots of stages that are not ready."""
+    """`open` counts the items of each stage that are not done; `waiting` holds lots of stages that are not ready.
+    `failed` and `given_up` are those of the open ones that will never run."""
 
     open: dict[int, int]
     waiting: list[Lot]
+    failed: int = 0
+    given_up: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class Board:
         self._delayed: list[tuple[float, int]] = []
         self._running: dict[int, _Running] = {}
         self._parked: dict[int, _Running] = {}
+        self._withdrawn: set[str] = set()
 
     @property
     def running(self) -> int:
@@ -80,7 +84,7 @@ class Board:
     @property
     def is_over(self) -> bool:
         """Nothing runs and nothing can ever run any more."""
-        return self._is_planned and not (self.ready or self._running or self._delayed)
+        return self._is_planned and not (self.ready or self._running or self._delayed or self._withdrawn)
 
     def add(self, group: str, members: Iterable[Member]) -> None:
         """Add items of a group: id, stage, weight."""
@@ -92,7 +96,8 @@ class Board:
             known.open[stage] = known.open.get(stage, 0) + len(of_stage)
             self._open_by_stage[stage] = self._open_by_stage.get(stage, 0) + len(of_stage)
             self.planned += len(of_stage)
-            known.waiting.append(Lot(group, stage, of_stage))
+            if group not in self._withdrawn:
+                known.waiting.append(Lot(group, stage, of_stage))
         self._release(group)
         # A done group that nobody waits for any more needs no memory.
         if group and not known.open:
@@ -102,6 +107,7 @@ class Board:
         """Add an item that will never run: what stands above it will not either. Before `add` of the same group."""
         known = self._groups.setdefault(group, _Group({}, []))
         known.open[stage] = known.open.get(stage, 0) + 1
+        known.given_up += 1
         self._open_by_stage[stage] = self._open_by_stage.get(stage, 0) + 1
         self.planned += 1
         self.given_up += 1
@@ -155,21 +161,76 @@ class Board:
 
     def fail(self, item_id: int) -> None:
         """A running item has failed for good."""
-        del self._running[item_id]
+        item = self._running.pop(item_id)
+        self._groups[item.group].failed += 1
         self.failed += 1
 
     def give_back(self, item_id: int) -> None:
-        """A running item is ready again, with its weight, before equals."""
-        self._push_again(item_id, self._running.pop(item_id))
+        """A running item is ready again, with its weight, before equals; one of a withdrawn group waits with the rest."""
+        item = self._running.pop(item_id)
+        if item.group not in self._withdrawn:
+            self._push_again(item_id, item)
 
     def delay(self, item_id: int, until: float) -> None:
         """A running item becomes ready at `until`."""
+        if self._running[item_id].group in self._withdrawn:
+            self.give_back(item_id)
+            return
         self._parked[item_id] = self._running.pop(item_id)
         heapq.heappush(self._delayed, (until, item_id))
 
     def next_due(self) -> float | None:
         """When the next delayed item becomes ready."""
         return self._delayed[0][0] if self._delayed else None
+
+    def withdraw(self, group: str) -> None:
+        """Hand out no more items of a named group: they wait for `replace` or `give_up`, and so does what stands above.
+        May be repeated."""
+        known = self._groups[group]
+        self._withdrawn.add(group)
+        self.ready -= sum(len(lot) for _, _, lot in self._lots if lot.group == group)
+        self._lots = [entry for entry in self._lots if entry[2].group != group]
+        heapq.heapify(self._lots)
+        of_group = {item_id for item_id, item in self._parked.items() if item.group == group}
+        self.ready -= sum(entry[2] in of_group for entry in self._again)
+        self._again = [entry for entry in self._again if entry[2] not in of_group]
+        heapq.heapify(self._again)
+        self._delayed = [entry for entry in self._delayed if entry[1] not in of_group]
+        heapq.heapify(self._delayed)
+        for item_id in of_group:
+            del self._parked[item_id]
+        known.waiting = []
+
+    def is_withdrawn(self, group: str) -> bool:
+        return group in self._withdrawn
+
+    def idle_withdrawn(self) -> list[str]:
+        """Withdrawn groups of which nothing runs any more."""
+        if not self._withdrawn:
+            return []
+        return sorted(self._withdrawn - {item.group for item in self._running.values()})
+
+    def replace(self, group: str, members: Iterable[Member]) -> int:
+        """Put the new items of an idle withdrawn group in the place of all that were not done. The answer is how many of
+        those had failed."""
+        known = self._groups.pop(group)
+        self._withdrawn.remove(group)
+        for stage, items in known.open.items():
+            self.planned -= items
+            self._open_by_stage[stage] -= items
+            if not self._open_by_stage[stage]:
+                del self._open_by_stage[stage]
+        self.failed -= known.failed
+        self.given_up -= known.given_up
+        self.add(group, members)
+        self._release("")
+        return known.failed
+
+    def give_up(self, group: str) -> None:
+        """One item of an idle withdrawn group has failed for good; the others wait for ever."""
+        self._withdrawn.remove(group)
+        self._groups[group].failed += 1
+        self.failed += 1
 
     def _push_again(self, item_id: int, item: _Running) -> None:
         self._parked[item_id] = item

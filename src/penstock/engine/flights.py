@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from penstock.core.errors import Defect, PenstockError
+from penstock.core.errors import Defect, PenstockError, Retry
 from penstock.core.item import Item, Json
 from penstock.engine.board import Board
 from penstock.engine.events import Advanced, Ended, Event, Found, Moved, Noted, Started, Task, Throttled
@@ -18,7 +18,7 @@ from penstock.engine.job import GroupDone, Job
 from penstock.engine.journal import from_json, now_ms, to_json
 from penstock.engine.planning import Planning
 from penstock.engine.progress import RunEvent
-from penstock.engine.retry import Action, RetryPolicy, decide
+from penstock.engine.retry import Action, RetryPolicy, classify, decide
 from penstock.engine.stored import StoredItem
 from penstock.engine.worker import as_failure, job_call
 
@@ -81,6 +81,8 @@ class Flights:
         self._flights: dict[int, Flight] = {}
         self._tickets = 0
         self._doomed: list[tuple[int, PenstockError]] = []
+        # The attempt because of which a group is to be planned anew.
+        self._withdrawn: dict[str, Flight] = {}
         # When items that are tried again made their last progress, in monotonic seconds.
         self._anchors: dict[int, float] = {}
 
@@ -192,7 +194,8 @@ class Flights:
                 self._tell(RunEvent("planned", now_ms(), self._job.name, items=len(members), text=group))
 
     def _end(self, flight: Flight, event: Ended) -> None:
-        if event.is_returned:
+        is_over = event.error is None and not event.is_returned
+        if event.is_returned or (not is_over and self._board.is_withdrawn(flight.task.item.group)):
             self._return(flight)
         elif event.error is not None:
             self._retry_or_fail(flight, event.error, event.traceback)
@@ -227,7 +230,50 @@ class Flights:
         self._board.give_back(flight.item_id)
         self._say_lost("returned", flight)
 
+    def _withdraw(self, flight: Flight, error: PenstockError) -> bool:
+        """Whether the item's group is to be planned anew; its items are not handed out any more then."""
+        group = flight.task.item.group
+        if classify(error) is not Retry.REPLAN or not group:
+            return False
+        self._planning.stale(group, error)
+        self._board.withdraw(group)
+        self._return(flight)
+        self._withdrawn[group] = flight
+        return True
+
+    def replace(self, group: str) -> bool:
+        """Plan an idle withdrawn group anew; when that fails for good, so does the item because of which it was withdrawn.
+        False when it must be tried again later."""
+        try:
+            answer = self._planning.replan(group)
+        except PenstockError as error:
+            self._give_up(group, error)
+            return True
+        if answer is None:
+            return False
+        del self._withdrawn[group]
+        members, before = answer
+        self.tally.failed -= self._board.replace(group, members)
+        self.tally.done -= before.done
+        self.tally.rows -= before.rows
+        self.tally.size_bytes -= before.size_bytes
+        if self._tell is not None:
+            told = (now_ms(), self._job.name)
+            text = f"its source changed: {before.done} items that were done are done again"
+            self._tell(RunEvent("replanned", *told, group, before.done, -before.rows, -before.size_bytes, 0.0, text))
+            self._tell(RunEvent("planned", *told, items=len(members) - before.planned, text=group))
+        return True
+
+    def _give_up(self, group: str, error: PenstockError) -> None:
+        flight, failure = self._withdrawn.pop(group), as_failure(error, self._job.connections)
+        self._change(flight, "failed", error=to_json(failure.to_json()), finished_ms=now_ms())
+        self._board.give_up(group)
+        self.tally.failed += 1
+        self._say("failed", flight, text=str(failure))
+
     def _retry_or_fail(self, flight: Flight, error: PenstockError, traceback: str) -> None:
+        if self._withdraw(flight, error):
+            return
         elapsed_s = flight.alive_at - flight.anchor
         decision = decide(self._policy, error, flight.since, elapsed_s, random.random)
         if decision.action is Action.GIVE_UP:
@@ -278,16 +324,16 @@ class Flights:
             ),
         )
 
-    def _say(self, kind: str, flight: Flight, *, rows: int = 0, size_bytes: int = 0, wait_s: float = 0.0) -> None:
+    def _say(
+        self, kind: str, flight: Flight, *, rows: int = 0, size_bytes: int = 0, wait_s: float = 0.0, text: str = ""
+    ) -> None:
         if self._tell is not None:
             key = flight.task.item.key
-            self._tell(RunEvent(kind, now_ms(), self._job.name, key, 1, rows, size_bytes, wait_s))
+            self._tell(RunEvent(kind, now_ms(), self._job.name, key, 1, rows, size_bytes, wait_s, text))
 
     def _say_lost(self, kind: str, flight: Flight, *, wait_s: float = 0.0, text: str = "") -> None:
         """Tell that an attempt came to nothing; what it had done since its cursor no longer counts."""
         rows, size_bytes = flight.safe_rows - flight.rows, flight.safe_bytes - flight.size_bytes
         self.tally.rows += rows
         self.tally.size_bytes += size_bytes
-        if self._tell is not None:
-            key = flight.task.item.key
-            self._tell(RunEvent(kind, now_ms(), self._job.name, key, 1, rows, size_bytes, wait_s, text))
+        self._say(kind, flight, rows=rows, size_bytes=size_bytes, wait_s=wait_s, text=text)

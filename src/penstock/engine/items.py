@@ -81,9 +81,7 @@ class Items:
         Raises Defect for a key or a named group that occurs twice.
         """
         items: Sequence[Item] = group.items
-        strange = next((item for item in items if item.group != group.group), None)
-        if strange is not None:
-            raise self._defect(f"item {strange.key!r} of group {strange.group!r} came with group {group.group!r}")
+        self._check_members(group)
         if group.group == "":
             items = self._without_known(items) if again else items
             if not items and not group.facts:
@@ -93,11 +91,25 @@ class Items:
         try:
             with self._journal.transaction() as db:
                 self._write(db)
-                members = self._insert(db, items, None)
-                ends = (members[0][0], members[-1][0]) if members else (self._next_id, self._next_id - 1)
-                db.execute(_INSERT_GROUP, (self._origin, group.group, to_json(dict(group.facts)), *ends, now_ms()))
+                members = self._insert_group(db, group, items)
         except sqlite3.IntegrityError as error:
             raise self._defect(f"key {self._repeated(items)!r} was planned twice") from error
+        self._committed(members)
+        return members
+
+    def plan_anew(self, group: PlannedGroup) -> list[Member]:
+        """Commit new items of a named group in the place of all it has, found ones included, whatever their state. Nothing
+        of the group may be in flight. Raises Defect for a key that occurs twice."""
+        self._check_members(group)
+        where, values = self.stored.of_group(group.group)
+        try:
+            with self._journal.transaction() as db:
+                self._write(db)
+                db.execute(f"DELETE FROM items WHERE {where}", values)
+                db.execute("DELETE FROM groups WHERE job_run = ? AND name = ?", (self._origin, group.group))
+                members = self._insert_group(db, group, group.items)
+        except sqlite3.IntegrityError as error:
+            raise self._defect(f"key {self._repeated(group.items)!r} was planned twice") from error
         self._committed(members)
         return members
 
@@ -172,6 +184,17 @@ class Items:
         with self._journal.transaction() as db:
             self._write(db)
         self._committed([])
+
+    def _check_members(self, group: PlannedGroup) -> None:
+        strange = next((item for item in group.items if item.group != group.group), None)
+        if strange is not None:
+            raise self._defect(f"item {strange.key!r} of group {strange.group!r} came with group {group.group!r}")
+
+    def _insert_group(self, db: sqlite3.Connection, group: PlannedGroup, items: Sequence[Item]) -> list[Member]:
+        members = self._insert(db, items, None)
+        ends = (members[0][0], members[-1][0]) if members else (self._next_id, self._next_id - 1)
+        db.execute(_INSERT_GROUP, (self._origin, group.group, to_json(dict(group.facts)), *ends, now_ms()))
+        return members
 
     def _without_known(self, items: Sequence[Item]) -> list[Item]:
         known = self.stored.known_keys([item.key for item in items])

@@ -138,6 +138,16 @@ class Job(Protocol):
         """
         ...
 
+    def replan(self, group: str, known: Known) -> PlannedGroup:
+        """Plan a group anew of which an item ended with an error that asks for it (Retry.REPLAN): all its items, to take
+        the place of those it has, whatever those had done. `known.groups[group]` has its facts so far.
+
+        Called when nothing of the group runs. May be repeated after an error, and after a death of the driver by which
+        its answer was lost; so it changes nothing that is of use to the items there are. What those left at the target
+        must not count for the new ones: their first stage clears it away.
+        """
+        ...
+
     def resume(self, known: Known) -> None:
         """Called in place of plan() when a resumed run's plan was complete, before shared(): take again what plan()
         takes for its groups (claims of target tables). May be repeated after an error."""

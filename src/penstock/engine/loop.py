@@ -103,6 +103,7 @@ class JobLoop:
             self._executor.start(setup, self._stop)
             while not self._is_over():
                 self._plan()
+                self._plan_anew()
                 self._dispatch()
                 self._take_events()
                 self._look_after()
@@ -164,6 +165,13 @@ class JobLoop:
         elif self._planning.is_complete:
             self.board.plan_complete()
             self._say("plan_done", 0)
+
+    def _plan_anew(self) -> None:
+        """Groups whose plan no longer holds, once nothing of them runs."""
+        for group in self.board.idle_withdrawn() if self._may_begin() else ():
+            if self.flights.replace(group):
+                self._facts.pop(group, None)
+                self._done = OrderedDict((at, done) for at, done in self._done.items() if at[0] != group)
 
     def _drain(self, error: PenstockError) -> None:
         """Begin nothing any more; what runs may end."""

@@ -11,6 +11,7 @@ from penstock.core.item import PlannedGroup
 from penstock.engine.items import Items, Member
 from penstock.engine.job import Job, Known
 from penstock.engine.journal import Journal
+from penstock.engine.outcome import Counts
 from penstock.engine.resume import Begun
 from penstock.engine.retry import Action, RetryPolicy, decide
 from penstock.engine.worker import job_call
@@ -45,6 +46,19 @@ class Patience:
         return decision.wait_s
 
 
+# How often one group is planned anew in one run: a source that changes while it is read would make it go on for ever.
+_MAX_ANEW = 3
+
+
+class _Anew:
+    """A group that is planned anew: because of what, how often it was before in this run, and how patiently."""
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        self.patience = Patience(policy)
+        self.times = 0
+        self.error = PenstockError("")
+
+
 class Planning:
     """A job's plan on its way into the journal. Driver thread only."""
 
@@ -60,6 +74,8 @@ class Planning:
         self._sharing = Patience(policy)
         self._shared: Mapping[str, str] | None = None
         self._takes_up = begun.is_planned
+        self._policy = policy
+        self._anew: dict[str, _Anew] = {}
 
     @property
     def is_due(self) -> bool:
@@ -89,6 +105,36 @@ class Planning:
             self._complete()
             return None
         return group.group, members
+
+    def stale(self, group: str, error: PenstockError) -> None:
+        """Note that a group is to be planned anew because of `error`."""
+        self._anew.setdefault(group, _Anew(self._policy)).error = error
+
+    def replan(self, group: str) -> tuple[list[Member], Counts] | None:
+        """Plan a stale group anew and commit that; its new items, and what those were whose place they take. None when
+        that must be tried again later. Raises PenstockError when it is not to be tried again, or was done too often."""
+        anew = self._anew[group]
+        if anew.times >= _MAX_ANEW:
+            text = f"{anew.error.what} (in this run group {group!r} was planned anew {anew.times} times)"
+            raise type(anew.error)(text, anew.error.hint)
+        if not anew.patience.is_due:
+            return None
+        try:
+            with job_call(f"planning group {group!r} of job {self._job.name!r} anew", self._job.connections):
+                planned = self._job.replan(group, self._known())
+                self._items.flush()
+                before = self._items.stored.counts_of(group)
+                done = f"{before.done} item{'' if before.done == 1 else 's'}"
+                self._items.note("replan", f"group {group!r} is planned anew, {done} done before: {anew.error.what}")
+                members = self._items.plan_anew(planned)
+        except PenstockError as error:
+            wait_s = anew.patience.failed(error)
+            self._items.note("retry", f"planning group {group!r} anew is tried again in {wait_s:.1f} s: {error.what}")
+            self.recover(error)
+            return None
+        anew.patience.worked()
+        anew.times += 1
+        return members, before
 
     def shared(self) -> Mapping[str, str] | None:
         """What goes along with every item; None while the job cannot tell and must be asked again.

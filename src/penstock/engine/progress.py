@@ -12,7 +12,7 @@ class RunEvent(NamedTuple):
     `kind`: "run" (run id in `key`) and "job" (both with their state in `text`), "resumed" (`items` were done before, with
     these rows), "planned" (`items` of them, `text` is the group), "plan_done", "started", "moved" (rows on their way),
     "advanced" (rows safe), "done", "returned" (handed back by a stop), "retry" (in `wait_s` seconds, because of `text`),
-    "failed" (because of `text`), "skipped" (`items` of them), "throttled" (`wait_s` seconds lost to a limit), "note"
+    "failed" (because of `text`), "replanned" (`items` of the group `key` are done again, because of `text`), "skipped" (`items` of them), "throttled" (`wait_s` seconds lost to a limit), "note"
     (`text`). Rows of an attempt that came to nothing are taken back by negative ones. `at_ms` is UTC in ms since 1970.
     """
 
@@ -110,6 +110,11 @@ class _JobMeter:
             self.is_planned = True
         elif kind == "skipped":
             self.skipped += event.items
+        elif kind == "replanned":
+            self.done -= event.items
+            self.done_before = min(self.done, self.done_before)
+            self.rows += event.rows
+            self.size_bytes += event.size_bytes
         elif kind == "resumed":
             self.planned += event.items
             self.done = self.done_before = event.items

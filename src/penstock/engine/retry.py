@@ -89,12 +89,16 @@ def decide(
     `elapsed_s` is the time since then. `random` gives numbers in [0, 1). Sleeps not; the same arguments decide the same.
 
     Waits are exponential with full jitter: anywhere between 0 and backoff_s * 2**(attempts - 1), at most max_backoff_s.
+    REPLAN is not for this call to help: whoever can plan anew does so before asking here.
+
     An error's `wait_s` is a minimum, up to MAX_ASKED_WAIT_S. A snooze without it waits between a quarter and a half of
     the time that has passed already, within backoff_s and max_backoff_s: what takes long is asked for seldom.
     """
     kind = classify(error)
     if kind is Retry.NEVER:
         return Decision(Action.GIVE_UP, 0.0, "the same call would fail again")
+    if kind is Retry.REPLAN:
+        return Decision(Action.GIVE_UP, 0.0, "what was planned no longer holds")
     if kind is not Retry.SNOOZE and attempts_since_progress >= policy.attempts:
         return Decision(Action.GIVE_UP, 0.0, f"{attempts_since_progress} attempts without progress")
     if kind is Retry.SNOOZE:

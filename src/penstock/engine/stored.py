@@ -30,6 +30,10 @@ SELECT id, rows, size_bytes, result FROM items
 WHERE job_run = ? AND group_name = ? AND parent IS NOT NULL AND NOT id BETWEEN ? AND ? AND stage < ? AND state = 'done'
 ORDER BY id"""
 
+# All items of a group, the planned ones and those that were found.
+_OF_GROUP = """
+(id BETWEEN ? AND ? AND group_name = ? OR job_run = ? AND group_name = ? AND parent IS NOT NULL)"""
+
 _COUNTS = """
 SELECT state, count(*), total(rows), total(size_bytes), total(ran_in = ?) FROM items
 WHERE id BETWEEN ? AND ? GROUP BY state"""
@@ -109,6 +113,23 @@ class StoredPlan:
             items, rows, size_bytes = items + 1, rows + row_count, size_bytes + size
             results.update(from_json(result))
         return GroupDone(items, rows, size_bytes, results)
+
+    def counts_of(self, group: str) -> Counts:
+        """The items of a named group by state."""
+        states = {"pending": 0, "running": 0, "done": 0, "failed": 0, "skipped": 0}
+        rows = size_bytes = 0
+        where, values = self.of_group(group)
+        query = f"SELECT state, count(*), total(rows), total(size_bytes) FROM items WHERE {where} GROUP BY state"
+        for state, items, row_count, size in self._db.execute(query, values):
+            states[state] = items
+            rows, size_bytes = rows + int(row_count), size_bytes + int(size)
+        return Counts(**states, rows=rows, size_bytes=size_bytes)
+
+    def of_group(self, group: str) -> tuple[str, tuple[object, ...]]:
+        """The SQL condition on items that are of a named group, and its values."""
+        query = "SELECT first_item, last_item FROM groups WHERE job_run = ? AND name = ?"
+        low, high = self._db.execute(query, (self._origin, group)).fetchone() or self._span
+        return _OF_GROUP, (low, high, group, self._origin, group)
 
     def counts(self, job_run: int) -> tuple[Counts, int]:
         """Items by state, and how many of the done ones `job_run` has done."""

@@ -18,9 +18,11 @@ from penstock.engine.stop import Stop
 _LINE_S = 10.0
 _DRAW_S = 0.25
 # Events that a program may want one by one; the others come many times a second and are told as totals.
-_TOLD = frozenset({"run", "job", "planned", "plan_done", "done", "retry", "failed", "skipped", "note", "returned"})
+_TOLD = frozenset(
+    {"run", "job", "planned", "plan_done", "done", "retry", "failed", "skipped", "note", "returned", "replanned"}
+)
 # Events that people should see one by one, even above a moving picture.
-_NEWS = frozenset({"failed", "note"})
+_NEWS = frozenset({"failed", "note", "replanned"})
 
 
 class Watch:

@@ -164,7 +164,7 @@ def _check_unmoved(cursor: duckdb.DuckDBPyConnection, source: Source, place: Pla
         raise SourceChanged(
             f"{source} changed since it was split: it had {bounds['rows']} rows up to row id {bounds['last']}, now"
             f" {now['rows']} up to {now['last']}",
-            "start this table again (--fresh), while nothing else deletes from it",
+            "copy it while nothing deletes from it",
         )
 
 

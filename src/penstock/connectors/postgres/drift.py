@@ -79,5 +79,5 @@ def _changed(table: TableName, why: str) -> SourceChanged:
     return SourceChanged(
         f"table {table} changed after the snapshot in which its chunks were planned was lost: {why}, so that rows could"
         " be read twice or never",
-        "start this table again (--fresh), or set split_by: key, whose chunks do not depend on where rows lie",
+        "copy it while fewer rows move, or set split_by: key, whose chunks do not depend on where rows lie",
     )

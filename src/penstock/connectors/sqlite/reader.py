@@ -221,7 +221,7 @@ def _check_unmoved(read: _Read, bounds: Mapping[str, Any]) -> None:
         raise SourceChanged(
             f"{read.source} was split with row ids up to {bounds['last']}, and now they end at {last or 0}: its last rows"
             " were deleted, or VACUUM numbered all rows anew",
-            "start this table again (--fresh)",
+            "copy it while nobody deletes its last rows or runs VACUUM",
         )
 
 

@@ -126,8 +126,8 @@ CREATE TABLE samples (
     PRIMARY KEY (job_run, at_ms)
 ) WITHOUT ROWID;
 
--- What is worth knowing afterwards. kind: workers, retry, recover, snapshot, takeover, resume, abandoned, stop, close,
--- cancel.
+-- What is worth knowing afterwards. kind: workers, retry, recover, replan, snapshot, takeover, resume, abandoned, stop,
+-- close, cancel.
 CREATE TABLE notes (
     id      INTEGER PRIMARY KEY,
     run     TEXT NOT NULL,

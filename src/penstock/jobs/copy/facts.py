@@ -22,7 +22,7 @@ from penstock.jobs.copy.expressions import Expressions, RunFacts, bind
 class TablePlan:
     """All that prepare, load and publish of one table need to know.
 
-    `chunks` is the number of load items. `raw` says that streams pass through untouched. `counted` says that a count
+    `chunks` is the number of load items, whose parts are numbered from `first_part`. `raw` says that streams pass through untouched. `counted` says that a count
     of the source runs beside the load. `state_key` and `watermark` are what a publish saves for the next run.
     """
 
@@ -37,6 +37,7 @@ class TablePlan:
     on_empty: str
     state_key: str = ""
     watermark: Json | None = None
+    first_part: int = 0
 
 
 def encode(plan: TablePlan, salts: Sequence[Secret]) -> dict[str, Any]:
@@ -59,6 +60,7 @@ def encode(plan: TablePlan, salts: Sequence[Secret]) -> dict[str, Any]:
         "on_empty": plan.on_empty,
         "state_key": plan.state_key,
         "watermark": plan.watermark,
+        "first_part": plan.first_part,
     }
 
 
@@ -78,6 +80,7 @@ def decode(facts: Json, salts: Sequence[Secret]) -> TablePlan:
         on_empty=facts["on_empty"],
         state_key=facts["state_key"],
         watermark=facts["watermark"],
+        first_part=facts.get("first_part", 0),
     )
 
 

@@ -42,12 +42,16 @@ class CopyHandler:
 
     def tell(self, plan: TablePlan) -> None:
         """A plan made in this very process, so that its facts need not be decoded. From any thread."""
-        self._told[plan.load.load_id] = plan
+        self._told[_name(plan.load.load_id, plan.first_part)] = plan
 
     def __call__(self, item: Item, context: WorkerContext) -> Iterator[Progress]:
         plan = self._plan(context)
         if item.kind == PREPARE:
-            context.session(TARGET).writer().prepare(plan.load)
+            writer = context.session(TARGET).writer()
+            if plan.first_part:
+                # Parts of an earlier plan of this load: nothing has been written for the new one yet.
+                writer.discard(plan.load)
+            writer.prepare(plan.load)
             yield Progress()
         elif item.kind == LOAD:
             yield self._load(plan, item, context)
@@ -60,14 +64,14 @@ class CopyHandler:
             yield _publish(plan, context.done, context)
 
     def _plan(self, context: WorkerContext) -> TablePlan:
-        load_id = context.facts["load"]["load_id"]
-        if load_id not in self._plans:
+        name = _name(context.facts["load"]["load_id"], context.facts.get("first_part", 0))
+        if name not in self._plans:
             # A worker mostly stays with one table at a time; a few plans are enough and keep memory flat.
             if len(self._plans) >= 8:
                 self._plans.clear()
-            told = self._told.pop(load_id, None)
-            self._plans[load_id] = decode(context.facts, self._salts) if told is None else told
-        return self._plans[load_id]
+            told = self._told.pop(name, None)
+            self._plans[name] = decode(context.facts, self._salts) if told is None else told
+        return self._plans[name]
 
     def _copy(self, plan: TablePlan, item: Item, context: WorkerContext) -> Iterator[Progress]:
         """All of a table. A try after the load repeats what the target has done already, which changes nothing there;
@@ -108,6 +112,11 @@ class CopyHandler:
             close = getattr(batches, "close", None)
             if close is not None:
                 close()
+
+
+def _name(load_id: str, first_part: int) -> str:
+    """The name of a plan: a load that was planned anew keeps its id, and its parts have other numbers."""
+    return f"{load_id} {first_part}"
 
 
 def _reader(plan: TablePlan, context: WorkerContext) -> Reader:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 
-from penstock.core.errors import ConnectionLost, PenstockError, SnapshotLost
+from penstock.core.errors import ConnectionLost, Missing, PenstockError, SnapshotLost
 from penstock.core.item import Item, Json, PlannedGroup
 from penstock.core.load import BatchSize, Chunk, Load
 from penstock.core.names import TableName
@@ -114,13 +114,31 @@ class CopyJob:
                 self._handler.tell(plan)
                 yield PlannedGroup(group, tuple(items(plan, chunks, table)), encode(plan, self._salts))
 
+    def replan(self, group: str, known: Known) -> PlannedGroup:
+        """A table whose source changed, as of the present snapshot. The load stays the same one, so that no claim of its
+        target is given up; its new parts are numbered on, so that none of the old ones is taken for a new one."""
+        before = decode(known.groups[group], self._salts)
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
+        found = self.survey(only=group)
+        if not found:
+            raise Missing(f"{before.source} is gone from the source", "start anew without it: --fresh")
+        plan, chunks = self.plan_table(found[0], known.state, now)
+        first = before.first_part + before.chunks
+        load = replace(plan.load, load_id=before.load.load_id, one_part=False)
+        plan = replace(plan, load=load, run=replace(plan.run, load=load.load_id), first_part=first)
+        self._session(TARGET).writer().plan(plan.load)
+        self._handler.tell(plan)
+        chunks = [replace(chunk, ordinal=first + chunk.ordinal) for chunk in chunks]
+        return PlannedGroup(group, tuple(items(plan, chunks, found[0])), encode(plan, self._salts))
+
     def resume(self, known: Known) -> None:
         """Claim the target tables of groups that were planned before."""
         for facts in known.groups.values():
             self._claim(decode(facts, self._salts).load)
 
-    def survey(self) -> list[Surveyed]:
-        """The job's tables, checked; opens both ends and the snapshot. Writes nothing."""
+    def survey(self, only: str = "") -> list[Surveyed]:
+        """The job's tables, or the one that is loaded into `only`, checked; opens both ends and the snapshot. Writes
+        nothing."""
         ends = Ends(
             self._session(SOURCE),
             self._session(TARGET),
@@ -129,8 +147,9 @@ class CopyJob:
             int(self._connectors[TARGET].limits(self.connections[TARGET]).get("name_parts", 3)),
         )
         options = self._options
-        tables = survey(self.spec, ends, options.choice, options.full_refresh, options.accept_schema_changes)
-        self._small = self._unsplit(tables)
+        tables = survey(self.spec, ends, options.choice, options.full_refresh, options.accept_schema_changes, only)
+        others = {name: chunk for name, chunk in self._small.items() if only and str(name) != only}
+        self._small = others | self._unsplit(tables)
         return tables
 
     def _unsplit(self, tables: Sequence[Surveyed]) -> dict[TableName, Chunk]:
@@ -264,7 +283,9 @@ def items(plan: TablePlan, chunks: list[Chunk], table: Surveyed) -> Iterator[Ite
 
 def item_count(plan: TablePlan) -> int:
     """How many items a table becomes."""
-    return 1 if plan.chunks == 1 and not plan.counted else plan.chunks + 2 + plan.counted
+    # An item for all may be repeated after its publish; clearing away what an earlier plan left must not.
+    is_whole = plan.chunks == 1 and not plan.counted and not plan.first_part
+    return 1 if is_whole else plan.chunks + 2 + plan.counted
 
 
 def salts(spec: CopySpec) -> tuple[Secret, ...]:

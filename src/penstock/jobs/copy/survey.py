@@ -55,11 +55,15 @@ class Ends:
     target_name_parts: int
 
 
-def survey(job: CopySpec, ends: Ends, choice: Choice, full_refresh: bool, accept_changes: bool) -> list[Surveyed]:
-    """All tables of the job, largest first. Raises one error that names everything wrong."""
+def survey(
+    job: CopySpec, ends: Ends, choice: Choice, full_refresh: bool, accept_changes: bool, only: str = ""
+) -> list[Surveyed]:
+    """All tables of the job, or those that are loaded into the table `only`, largest first. Raises one error that names
+    everything wrong."""
     _check_abilities(job, ends)
     specs = _specs(job, ends, choice)
     _check_targets(specs, job)
+    specs = [spec for spec in specs if not only or str(spec.target_table) == only]
     schemas = _schemas(specs, ends.source)
     found: list[Surveyed] = []
     problems: list[PenstockError] = []
