@@ -34,6 +34,7 @@ PLANTED = {
     "psycopg only in the PostgreSQL connector": ("jobs/__init__.py", "import psycopg"),
     "duckdb only in the DuckDB connector": ("connectors/files/options.py", "import duckdb"),
     "adbc_driver_sqlite only in the SQLite connector": ("connectors/files/options.py", "import adbc_driver_sqlite"),
+    "mssql_python only in the SQL Server connector": ("connectors/files/options.py", "import mssql_python"),
     "pymysql only in the MySQL connector": ("connectors/files/options.py", "import pymysql"),
     "clients of object stores only in their connectors": ("connectors/files/options.py", "import obstore"),
     "click and rich only in the command line": ("api/options.py", "import click"),

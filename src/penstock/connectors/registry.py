@@ -29,6 +29,8 @@ BUILT_IN: dict[str, tuple[str, str]] = {
     "abfss": ("penstock.connectors.objects.azure", "azure"),
     "abfs": ("penstock.connectors.objects.azure", "azure"),
     "gs": ("penstock.connectors.objects.gcs", "gcs"),
+    "mssql": ("penstock.connectors.sqlserver.connector", "sqlserver"),
+    "sqlserver": ("penstock.connectors.sqlserver.connector", "sqlserver"),
     "file": ("penstock.connectors.files.connector", ""),
 }
 
