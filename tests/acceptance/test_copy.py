@@ -149,7 +149,7 @@ def test_two_runs_of_one_job_never_collide(source, tmp_path):
         subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    codes = sorted((process.communicate(timeout=120), process.returncode)[1] for process in both)
+    codes = sorted((process.communicate(timeout=300), process.returncode)[1] for process in both)
 
     assert codes == [0, 11]
     with duckdb.connect() as connection:
@@ -172,7 +172,7 @@ def test_two_projects_on_one_target_table_never_collide(kind, source, target, tm
             subprocess.Popen(command, cwd=tmp_path / name, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         )
 
-    codes = sorted((process.communicate(timeout=180), process.returncode)[1] for process in both)
+    codes = sorted((process.communicate(timeout=300), process.returncode)[1] for process in both)
 
     assert codes in ([0, 11], [0, 0]), codes  # one waits its turn out or is refused; both never
     query = "SELECT count(*), count(DISTINCT id) FROM {}"
@@ -448,13 +448,13 @@ def test_a_resumed_run_holds_its_target_against_other_jobs(source, target, tmp_p
         other, said = Project(tmp_path / "two", source, target, tables=["public.big"], retry={"attempts": 1}).attempt()
         running = second.poll() is None
     finally:
-        second.wait(timeout=120)
+        second.wait(timeout=300)
 
     assert second.returncode == 0
     assert not running or other.exit_code == 11, said
 
 
-def _wait_for(root: Path, query: str, least: int, timeout_s: float = 60) -> None:
+def _wait_for(root: Path, query: str, least: int, timeout_s: float = 180) -> None:
     until = time.monotonic() + timeout_s
     while time.monotonic() < until:
         with (

@@ -36,7 +36,7 @@ def copying(tmp_path: Path, source: str, target: str, **job: object) -> ProjectD
     )  # fmt: skip
 
 
-def journal_has_done(project: ProjectDir, items: int, timeout_s: float = 30) -> None:
+def journal_has_done(project: ProjectDir, items: int, timeout_s: float = 120) -> None:
     """Wait until some load items are done, so that a fault falls into the middle of the load."""
     import sqlite3
 
@@ -64,7 +64,7 @@ def test_a_load_survives_a_restart_of_its_source(mode, own_postgres, tmp_path):
     process = project.start("run")
     journal_has_done(project, 5)
     server.restart(mode)
-    _out, err = process.communicate(timeout=120)
+    _out, err = process.communicate(timeout=300)
 
     assert process.returncode == 0, err
     assert rows_in(tmp_path / "lake") == 120_000
@@ -80,7 +80,7 @@ def test_a_load_survives_cut_connections(postgres_server, tmp_path):
     cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE 'penstock%' AND datname = current_database()"
     with psycopg.connect(source, autocommit=True) as connection:
         connection.execute(cut)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=300)
 
     assert process.returncode == 0, err
     assert rows_in(tmp_path / "lake") == 120_000
@@ -96,7 +96,7 @@ def test_dropping_a_source_table_waits_for_the_load_that_reads_it(postgres_serve
     journal_has_done(project, 5)
     with psycopg.connect(source, autocommit=True) as connection:
         connection.execute("DROP TABLE events")
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=300)
 
     assert process.returncode == 0, err
     assert rows_in(tmp_path / "lake") == 60_000

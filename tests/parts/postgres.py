@@ -270,7 +270,7 @@ class PostgresServer:
             conf.writelines(f"{name} = '{value}'\n" for name, value in own.items())
         (self._data / "pg_hba.conf").write_text(_HBA)
 
-    def _wait(self, timeout_s: float = 60) -> None:
+    def _wait(self, timeout_s: float = 180) -> None:
         until = time.monotonic() + timeout_s
         while True:
             try:

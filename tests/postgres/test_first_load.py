@@ -28,7 +28,7 @@ def test_sessions_prepare_the_first_loads_of_a_database_at_the_same_time(postgre
         load = Load(f"load{number}", "raw", TableName((schema, f"t{number}")), (Column("n", pa.int32()),), Mode.REPLACE)
         with closing(connector.open(ConnectionSpec("house", postgres_dsn))) as session:
             writer = session.writer()
-            start.wait(30)
+            start.wait(120)
             writer.prepare(load)
 
     with ThreadPoolExecutor(SESSIONS) as threads:

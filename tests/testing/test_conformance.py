@@ -99,7 +99,7 @@ def _publish_in_two_steps(right: Any) -> Any:
         if load.mode is Mode.REPLACE and load.table in self._store.tables:
             held = self._store.tables[load.table]
             self._store.tables[load.table] = replace(held, data=held.data.slice(0, 0))
-            threading.Event().wait(0.02)
+            threading.Event().wait(0.3)  # long enough for readers to look in between on a busy machine too
         return right(self, load, expected)
 
     return publish

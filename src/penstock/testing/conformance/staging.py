@@ -268,7 +268,7 @@ def _write(writer: Writer, load: Load, part: str, data: pa.Table) -> None:
 
 def _patiently(call: Callable[[], object]) -> None:
     """What the engine does: try again for a while when the other side is busy."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while True:
         try:
             call()
