@@ -234,3 +234,33 @@ def test_accounts_become_hosts(tmp_path: Path, account: str, host: str) -> None:
 
     assert values(made)["connections"]["raw"] == {"url": f"abfss://c@{host}/raw"}
     assert told(made, "store.account_url") == (["decide"] if account.startswith("${") else [])
+
+
+@pytest.mark.parametrize(
+    ("path", "root", "name", "is_told"),
+    [
+        ("raw", "raw", "{table}", False),
+        ("raw/{entity}", "raw", "{table}", False),
+        ("raw/tbl_{entity}_v1/", "raw", "tbl_t_v1", False),
+        ("raw/{entity}/full", "raw", "{table}", True),
+        ("${OUT}", "${OUT}", "{table}", False),
+    ],
+)
+def test_a_table_lies_in_the_folder_of_its_name(tmp_path: Path, path: str, root: str, name: str, is_told: bool) -> None:
+    store = {"type": "adls", "account_url": "https://a.example", "filesystem": "c", "path": path}
+
+    made = project(tmp_path, {"store": store, "entities": ["t"]})
+
+    assert values(made)["connections"][job(made)["target"]]["url"] == f"abfss://c@a.example/{root}"
+    assert job(made)["target_name"] == name
+    assert told(made, "store.path") == (["decide"] if is_told else [])
+
+
+def test_what_differs_is_said_of_tables_whose_schema_is_a_reference(tmp_path: Path) -> None:
+    home = {"type": "mssql", "connection": "db", "table": "${SCHEMA}.{entity}"}
+    flow = {**INCREMENTAL, "home": home, "entities": ["a", "b", {"name": "c", "run_type": "full_drop"}]}
+
+    made = project(tmp_path, flow, {"connections": {"db": SERVER}})
+
+    assert job(made)["tables"] == ["${SCHEMA}.a", "${SCHEMA}.b", "${SCHEMA}.c"]
+    assert job(made)["overrides"] == {"c": {"mode": "replace", "cursor": None}}

@@ -15,7 +15,7 @@ from penstock.api.hygge.moves import moves_of
 from penstock.api.hygge.notes import Note, Notes
 from penstock.api.hygge.old_project import JOURNAL, JOURNAL_KEYS, PROJECT_FILE, OldProject, read_old_project
 from penstock.api.hygge.scene import Scene
-from penstock.api.hygge.section import Section, Value, flag, mapping
+from penstock.api.hygge.section import Section, flag, mapping
 from penstock.api.hygge.text import comment, mapping_lines, note_lines, scalar
 from penstock.api.hygge.valid import problems_of
 from penstock.core.errors import SpecError
@@ -113,10 +113,8 @@ class _Maker:
         """The defaults; notes what else stands in hygge.yml."""
         top, found = self._project.top, dict[str, Any]()
         options = top.section("options")
-        workers: Value | None = options.take("concurrency")
-        early = options.take("max_parallel_entities")
-        if workers or early:
-            found["workers"] = number(workers or early, self._notes)  # type: ignore[arg-type]
+        workers = options.take("concurrency", "max_parallel_entities")
+        found["workers"] = number(workers, "options.concurrency", self._notes, "")
         go_on = options.take("continue_on_error")
         if go_on is not None and flag(go_on.data):
             found["max_errors"] = "100%"
@@ -130,7 +128,7 @@ class _Maker:
         for one in (options, top):
             one.drop(_TOP_DROPPED, self._notes, "")
             one.tell_rest(self._notes, "")
-        return found
+        return {key: value for key, value in found.items() if value is not None}
 
     def jobs(self) -> list[NewJob]:
         found: list[NewJob] = []

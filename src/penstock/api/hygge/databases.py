@@ -10,6 +10,7 @@ from penstock.api.hygge.ends import Place
 from penstock.api.hygge.notes import Notes
 from penstock.api.hygge.references import carried, has_reference, secret
 from penstock.api.hygge.section import Section, Value, flag
+from penstock.core.errors import SpecError
 from penstock.core.names import TableName
 
 _PORT = re.compile(r"(?P<host>.*),\s*(?P<port>\d+)\Z")
@@ -98,19 +99,37 @@ def _limits(options: Section, notes: Notes, about: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     pool = options.section("pool")
     size = options.take("pool_size") or pool.take("max_size", "size")
-    if size is not None:
-        found["max_connections"] = number(size, notes)
+    found["max_connections"] = number(size, options.option("pool_size"), notes, about)
     timeout = options.take("timeout")
-    if timeout is not None:
-        found["connect_timeout_s"] = number(timeout, notes)
+    found["connect_timeout_s"] = number(timeout, options.option("timeout"), notes, about, is_whole=False)
     pool.drop(DROPPED, notes, about)
     pool.tell_rest(notes, about)
-    return found
+    return {key: value for key, value in found.items() if value is not None}
 
 
-def number(value: Value, notes: Notes) -> Any:
-    """A number as it stands, or the reference that gives it."""
-    return carried(value.data, value.place, notes) if isinstance(value.data, str) else value.data
+def number(value: Value | None, option: str, notes: Notes, about: str, *, is_whole: bool = True) -> Any:
+    """A number above 0, or the reference that gives it; None where there is none, with a note where it is something else."""
+    if value is None:
+        return None
+    data = value.data
+    if isinstance(data, str) and has_reference(data):
+        return carried(data, value.place, notes)
+    if isinstance(data, str) and data.strip().isascii() and data.strip().isdecimal():
+        data = int(data)
+    if isinstance(data, (int, float)) and not isinstance(data, bool) and data > 0 and not (is_whole and data % 1):
+        return data
+    notes.add(
+        "decide", option, f"a {'whole ' if is_whole else ''}number above 0 was expected; left out", value.place, about
+    )
+    return None
+
+
+def table_name(text: str, place: str) -> TableName:
+    """A table's name as it was written. Raises SpecError that names the place."""
+    try:
+        return TableName.parse(text)
+    except SpecError as error:
+        raise SpecError(f"{place}: {error.what}", error.hint) from error
 
 
 def with_schema(table: TableName) -> TableName:

@@ -21,7 +21,7 @@ _SUFFIX = re.compile(r"\.(parquet|csv|ndjson|jsonl)(\.(gz|zst))?\Z", re.I)
 def tidy(name: str, fallback: str) -> str:
     """`name` as the name of a connection or job: letters, digits, _, - and ., beginning with a letter or _."""
     found = _BAD_IN_NAME.sub("_", name).strip("_.-") or fallback
-    return found if found[0].isalpha() else f"_{found}"
+    return found if found[0].isascii() and found[0].isalpha() else f"_{found}"
 
 
 @dataclass(frozen=True)

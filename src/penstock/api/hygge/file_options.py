@@ -25,6 +25,7 @@ _NAMES = {
     "decimal_comma": "decimal_comma",
     "infer_schema_length": "infer_rows",
 }
+_KINDS: Mapping[str, tuple[type, ...]] = {"header": (bool,), "decimal_comma": (bool,), "infer_rows": (int,)}
 _ENCODINGS = {"utf8": "utf-8"}
 
 
@@ -34,7 +35,7 @@ def text_options(given: Section, format_name: str, notes: Notes, about: str) -> 
     for old, new in _NAMES.items():
         if format_name == "csv" or (format_name == "ndjson" and new == "infer_rows"):
             value = given.take(old)
-            if value is not None and _fits(value):
+            if value is not None and _fits(new, value):
                 found[new] = _converted(value, notes)
             elif value is not None:
                 _tell(given.option(old), value, notes, about)
@@ -43,8 +44,10 @@ def text_options(given: Section, format_name: str, notes: Notes, about: str) -> 
     return found
 
 
-def _fits(value: Value) -> bool:
-    return isinstance(value.data, (str, int, bool)) and value.data != "utf8-lossy"
+def _fits(new: str, value: Value) -> bool:
+    kinds = _KINDS.get(new, (str,))
+    is_flag = isinstance(value.data, bool)
+    return value.data != "utf8-lossy" and isinstance(value.data, kinds) and is_flag == (bool in kinds)
 
 
 def _converted(value: Value, notes: Notes) -> Any:

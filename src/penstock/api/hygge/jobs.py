@@ -42,6 +42,8 @@ def _fits(move: Move, group: Sequence[Move]) -> bool:
     if not group:
         return True
     first = group[0]
+    if "${" in _pattern(first) or "${" in _pattern(move):
+        return False
     same = (first.flow.name, first.source.connection, first.target.connection)
     if same != (move.flow.name, move.source.connection, move.target.connection):
         return False
@@ -53,6 +55,15 @@ def _name(move: Move) -> str:
     return written(move.source.table) if move.source.table else move.entity or move.flow.name
 
 
+def _pattern(move: Move) -> str:
+    """What names the table in overrides, where references are not filled in: the parts behind the last one with any."""
+    if move.source.table is None:
+        return _name(move)
+    parts = move.source.table.parts
+    known = [index for index, part in enumerate(parts) if "${" in part and index + 1 < len(parts)]
+    return written(TableName(parts[known[-1] + 1 :] if known else parts))
+
+
 def written(table: TableName) -> str:
     """A table's name as it stands in a project file; references stay as they are."""
     return ".".join(part if _PLAIN.match(part) or "${" in part else str(TableName((part,))) for part in table.parts)
@@ -60,7 +71,7 @@ def written(table: TableName) -> str:
 
 def _job(name: str, group: Sequence[Move]) -> NewJob:
     first = group[0]
-    each = {_name(move): _settings(move) for move in group}
+    each = {_pattern(move): _settings(move) for move in group}
     shared = _shared(list(each.values()))
     keys: dict[str, Any] = {"kind": "copy", "source": first.source.connection, "target": first.target.connection}
     tables = [_name(move) for move in group if move.source.table]

@@ -26,6 +26,7 @@ _LOGINS = {
     "storage_key": (("storage_account_key", "account_key"),),
     "managed_identity": (("client_id", "client_id"),),
 }
+_HOST = re.compile(r"[\w.${}: -]+\Z")
 _SCHEME = re.compile(r"^https?://", re.IGNORECASE)
 _REFERENCE = re.compile(r"\$\{(?P<name>[^:}]+)(?::-(?P<default>[^}]*))?\}/?")
 
@@ -43,6 +44,9 @@ def lake(options: Section, scene: Scene) -> Place | None:
         scene.tell("secret", "store.account_url", told, account.place)
     name = carried(str(container.data), container.place, scene.notes)
     host = _host(Value(text, account.place), scene)
+    if not (_HOST.match(host) and _HOST.match(name)):
+        scene.tell("lacking", "store", "account_url or filesystem is none that Azure has", account.place)
+        return None
     return Place(f"abfss://{name}@{host}", beside | _login(options, scene, has_token=bool(mark)))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from penstock.api.hygge.references import carried, default_of
+from penstock.api.hygge.references import default_of, names_in
 from penstock.api.hygge.scene import Scene
 from penstock.api.hygge.section import Section, Value, flag, mapping
 from penstock.api.hygge.sources import Source
@@ -37,7 +37,7 @@ def writing(keys: Section, source: Source, target: Target, scene: Scene) -> Writ
     watermark.tell_rest(scene.notes, scene.about)
     is_incremental = _is_incremental(run_type, full_drop, target, scene)
     mode = _mode(is_incremental, target, scene)
-    key = _key(mode, target, primary or named)
+    key = target.key or (tuple(names_in(primary or named, scene.notes)) if mode == "upsert" else ())
     if mode == "upsert" and not key:
         scene.tell("decide", "store.key_columns", "mode upsert needs the key columns; append was taken", keys.place)
         mode = "append"
@@ -102,15 +102,6 @@ def _of_existing(is_incremental: bool, if_exists: Value, scene: Scene) -> str:
     return "append"
 
 
-def _key(mode: str, target: Target, primary: Value | None) -> tuple[str, ...]:
-    if target.key:
-        return target.key
-    if mode != "upsert" or primary is None:
-        return ()
-    found = primary.plain()
-    return tuple(str(name) for name in found) if isinstance(found, list) else (str(found),)
-
-
 def _tell_key(mode: str, option: str, primary: Value | None, scene: Scene) -> None:
     if primary is None or mode == "upsert":
         return
@@ -145,4 +136,4 @@ def _cursor(column: Value | None, source: Source, target: Target, scene: Scene) 
             f"the old tool could not read {what} from a watermark on: it loaded everything and appended it, in silence"
         )
         scene.tell("differs", "watermark", text, column.place)
-    return carried(str(column.data), column.place, scene.notes)
+    return next(iter(names_in(column, scene.notes)), "")

@@ -11,7 +11,7 @@ from penstock.api.hygge.databases import number
 from penstock.api.hygge.modes import writing
 from penstock.api.hygge.old_project import JOURNAL, JOURNAL_KEYS, OldEntity, OldFlow
 from penstock.api.hygge.polish import polished
-from penstock.api.hygge.references import carried
+from penstock.api.hygge.references import carried, names_in
 from penstock.api.hygge.scene import Scene
 from penstock.api.hygge.section import Section, Value, flag, mapping
 from penstock.api.hygge.sources import Source, merged_home, read_source
@@ -54,14 +54,14 @@ def _run(flow: OldFlow, scene: Scene) -> dict[str, Any]:
     if limit is not None:
         text = "the old tool never used it; now an item that makes no progress for so long is cancelled and tried again"
         scene.tell("differs", "timeout", text, limit.place)
-        found["item_timeout"] = number(limit, scene.notes)
+        found["item_timeout"] = number(limit, "timeout", scene.notes, scene.about, is_whole=False)
     go_on = options.take("continue_on_error")
     if go_on is not None and flag(go_on.data):
         found["max_errors"] = "100%"
     for one in (keys, options):
         one.drop({"queue_size": _QUEUE, "batch_size": _BATCH}, scene.notes, scene.about)
     options.tell_rest(scene.notes, scene.about)
-    return found
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _move(flow: OldFlow, entity: OldEntity, scene: Scene, run: Mapping[str, Any]) -> Move | None:
@@ -130,8 +130,8 @@ def _include(value: Value | None, needed: Sequence[str], scene: Scene) -> dict[s
     """The columns that are read: those listed, and key, cursor and what is hashed, which the load cannot do without."""
     if value is None:
         return {}
-    names = value.plain()
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or not names:
+    names = names_in(value, scene.notes) if isinstance(value.data, list) else []
+    if not names or len(names) < len(value.data):
         text = "a list of names was expected; choose columns with columns.include or columns.exclude"
         scene.tell("decide", "columns", text, value.place)
         return {}

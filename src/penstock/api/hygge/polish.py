@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from penstock.api.hygge.references import carried
+from penstock.api.hygge.references import carried, names_in
 from penstock.api.hygge.scene import Scene
 from penstock.api.hygge.section import Section, Value, flag, mapping
 from penstock.jobs.copy.case_styles import restyle
@@ -64,9 +64,12 @@ def _listed(polish: Section, key: str) -> list[Section]:
     return [Section(mapping(one, key), polish.option(key), one.place) for one in items]
 
 
+def _name(rule: Section, scene: Scene) -> str:
+    return next(iter(names_in(rule.take("name"), scene.notes)), "")
+
+
 def _hash(rule: Section, scene: Scene) -> dict[str, Any]:
-    name, columns = rule.text("name"), rule.take("from_columns")
-    names = [str(one) for one in columns.plain()] if columns and isinstance(columns.data, list) else []
+    name, names = _name(rule, scene), names_in(rule.take("from_columns"), scene.notes)
     algo, digits = rule.take("algo"), rule.take("hex")
     rule.tell_rest(scene.notes, scene.about)
     if not name or not names:
@@ -84,7 +87,7 @@ def _hash(rule: Section, scene: Scene) -> dict[str, Any]:
 
 
 def _constant(rule: Section, scene: Scene) -> dict[str, Any]:
-    name, value = rule.text("name"), rule.take("value")
+    name, value = _name(rule, scene), rule.take("value")
     rule.tell_rest(scene.notes, scene.about)
     if not name or (value is not None and isinstance(value.data, (list, dict))):
         scene.tell("decide", rule.name, "a constant without name or with more than one value was left out", rule.place)
@@ -95,7 +98,7 @@ def _constant(rule: Section, scene: Scene) -> dict[str, Any]:
 
 
 def _timestamp(rule: Section, scene: Scene) -> dict[str, Any]:
-    name, source, kind, pattern = rule.text("name"), rule.take("source"), rule.take("type"), rule.take("format")
+    name, source, kind, pattern = _name(rule, scene), rule.take("source"), rule.take("type"), rule.take("format")
     rule.tell_rest(scene.notes, scene.about)
     if not name:
         scene.tell("decide", rule.name, "a timestamp without name was left out", rule.place)

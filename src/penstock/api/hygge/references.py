@@ -99,6 +99,13 @@ def _without_secrets(text: str, place: str, notes: Notes) -> str:
     return _SECRET_TEXT.sub(replaced, text)
 
 
+def names_in(value: Value | None, notes: Notes) -> list[str]:
+    """A name, or a list of them, as names of columns; empty ones and what is no name are left out."""
+    found = value.data if value is not None and isinstance(value.data, list) else [value]
+    listed = [one for one in found if one is not None and not isinstance(one.data, (dict, list, bool))]
+    return [carried(str(one.data), one.place, notes) for one in listed if one.data not in (None, "")]
+
+
 def default_of(text: str) -> str:
     """What a text is as far as the file says: a reference stands for its default, or for nothing."""
     return "".join(part.text.partition(":-")[2] if part.is_reference else part.text for part in _parts(text))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from penstock.api.hygge.databases import database, with_schema
+from penstock.api.hygge.databases import database, table_name, with_schema
 from penstock.api.hygge.ends import FilePath, Place, below, cut, file_url, joined, root_name
 from penstock.api.hygge.file_options import FORMATS, text_options
 from penstock.api.hygge.references import carried
@@ -133,7 +133,7 @@ def _database(options: Section, scene: Scene) -> Source | None:
     if table is None:
         scene.tell("lacking", "home.table", "neither table nor query is given", place)
         return None
-    name = TableName.parse(carried(scene.filled(str(table.data)), place, scene.notes))
+    name = table_name(carried(scene.filled(str(table.data)), place, scene.notes), place)
     if len(name.parts) == 1:
         text = "the name has no schema, so the login's own was read; dbo is taken for it"
         scene.tell("decide", "home.table", text, place)

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from penstock.api.hygge.databases import with_schema
+from penstock.api.hygge.databases import table_name, with_schema
 from penstock.api.hygge.ends import FilePath, Place, below, cut, file_url, joined, root_name
 from penstock.api.hygge.file_options import FORMATS, compression, text_options
 from penstock.api.hygge.lakes import DROPPED as LAKE_DROPPED
 from penstock.api.hygge.lakes import MIRROR_LAYOUT, lake, mirror_path
-from penstock.api.hygge.references import carried, default_of
+from penstock.api.hygge.references import carried, default_of, names_in
 from penstock.api.hygge.scene import Scene
 from penstock.api.hygge.section import Section, Value, mapping
 from penstock.api.hygge.sources import named_database
@@ -81,12 +81,11 @@ def _files(options: Section, kind: str, scene: Scene) -> Target | None:
         found |= compression(given if "compression" in given else options, scene.notes, scene.about)
     found |= text_options(given, format_name, scene.notes, scene.about)
     where = _where(path, scene, options.place)
-    if where is None:
-        return None
     url = file_url(where.root, scene.from_folder, options.place, scene.notes)
     connection = scene.connections.add(root_name(where.root), Place(url))
     _tell_files(where.below, scene, options.place)
-    return Target(connection, TableName((where.below,)), kind, found, polish=options.take("polish"))
+    table = TableName((carried(where.below, options.place, scene.notes),))
+    return Target(connection, table, kind, found, polish=options.take("polish"))
 
 
 def _tell_files(name: str, scene: Scene, place: str) -> None:
@@ -103,17 +102,18 @@ def _tell_files(name: str, scene: Scene, place: str) -> None:
         scene.notes.add("differs", "store.path", text, place)
 
 
-def _where(path: str, scene: Scene, place: str) -> FilePath | None:
+def _where(path: str, scene: Scene, place: str) -> FilePath:
     """Root and table of a path: the flow's path is the root, the table's name the folder in it."""
-    if scene.entity and "{entity}" not in path:
-        return below(path, joined(path, scene.entity)) or cut(joined(path, scene.entity))
-    if scene.entity:
-        front, _, behind = path.partition("{entity}")
-        found = cut(joined(front + scene.entity + behind.partition("/")[0]))
-        if behind.strip("/") and "/" in behind.strip("/"):
-            scene.tell("decide", "store.path", "a table's folder ends with the step that holds {entity}", place)
-        return found
     found = cut(path)
+    if scene.entity and "{entity}" in path:
+        front, _, behind = path.partition("{entity}")
+        rest, _, lost = behind.partition("/")
+        found = cut(front + scene.entity + rest)
+        if lost.strip("/"):
+            text = f"a table's folder ends with the step that holds {{entity}}; {lost.strip('/')} below it is left out"
+            scene.tell("decide", "store.path", text, place)
+    elif scene.entity:
+        found = below(path, joined(path, scene.entity)) or cut(joined(path, scene.entity))
     if not found.below:
         text = f"the path is a reference; the table lies in the folder {scene.name} below it"
         scene.tell("decide", "store.path", text, place)
@@ -123,7 +123,7 @@ def _where(path: str, scene: Scene, place: str) -> FilePath | None:
 
 def _sqlite(options: Section, kind: str, scene: Scene) -> Target | None:
     path, table = options.take("path"), options.take("table")
-    if path is None or table is None:
+    if path is None or table is None or "" in (path.data, table.data):
         scene.tell("lacking", "store", "path or table is missing", options.place)
         return None
     url = file_url(str(path.data), scene.from_folder, path.place, scene.notes).replace("file:", "sqlite:", 1)
@@ -140,13 +140,14 @@ def _database(options: Section, kind: str, scene: Scene) -> Target | None:
     if table is None:
         scene.tell("lacking", "store.table", "the table is missing", options.place)
         return None
-    name = with_schema(TableName.parse(carried(scene.filled(str(table.data)), table.place, scene.notes)))
+    shown = carried(scene.filled(str(table.data)), table.place, scene.notes)
+    name = with_schema(table_name(shown, table.place))
     options.drop(_DATABASE_DROPPED, scene.notes, scene.about)
     return Target(connection, name, kind, {"table_kind": "columnstore"}, if_exists)
 
 
 def _lake(options: Section, kind: str, scene: Scene) -> Target | None:
-    key = _key(options.take("key_columns"))
+    key = tuple(names_in(options.take("key_columns"), scene.notes))
     marker = options.take("row_marker")
     found: dict[str, Any] = dict(compression(options, scene.notes, scene.about))
     incremental, polish = options.take("incremental"), options.take("polish")
@@ -155,8 +156,6 @@ def _lake(options: Section, kind: str, scene: Scene) -> Target | None:
     if path is None or place is None:
         return None
     where = _where(path, scene, options.place)
-    if where is None:
-        return None
     root = "" if where.root == "." else where.root.strip("/")
     url = "/".join([place.url, *([carried(root, options.place, scene.notes)] if root else [])])
     beside = dict(place.options)
@@ -171,11 +170,5 @@ def _lake(options: Section, kind: str, scene: Scene) -> Target | None:
         found = {"format": "parquet", **found}
     names = {"open_mirroring": "mirror", "onelake": "lakehouse"}
     connection = scene.connections.add(names.get(kind) or root_name(where.root), Place(url, beside))
-    return Target(connection, TableName((where.below,)), kind, found, None, incremental, marker, key, polish)
-
-
-def _key(value: Value | None) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    found = value.plain()
-    return tuple(str(name) for name in found) if isinstance(found, list) else (str(found),)
+    table = TableName((carried(where.below, options.place, scene.notes),))
+    return Target(connection, table, kind, found, None, incremental, marker, key, polish)
