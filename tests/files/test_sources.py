@@ -374,3 +374,33 @@ def test_url_options_are_converted(lake: Lake) -> None:
     assert staged.read_text() == "1;x\n"
     with pytest.raises(SpecError, match="names a host"):
         connector.open(ConnectionSpec("lake", "file://server/x", base_dir=str(lake.root)))
+
+
+@pytest.mark.parametrize(
+    ("keeper", "note"),
+    [
+        ("Delta Lake", "_delta_log/00000000000000000000.json"),
+        ("Apache Iceberg", "metadata/v1.metadata.json"),
+        ("Apache Hudi", ".hoodie/hoodie.properties"),
+    ],
+)
+def test_a_table_that_a_table_format_keeps_is_not_taken_for_a_folder_of_files(
+    lake: Lake, tmp_path: Path, keeper: str, note: str
+) -> None:
+    """Its folder holds files of rows that are gone."""
+    pq_folder = tmp_path / "kept" / "data"
+    pq_folder.mkdir(parents=True)
+    pq.write_table(pa.table({"id": [1]}), pq_folder / "old.parquet")
+    (tmp_path / "kept" / note).parent.mkdir(exist_ok=True)
+    (tmp_path / "kept" / note).write_text("{}")
+    pq.write_table(pa.table({"id": [2]}), tmp_path / "plain.parquet")
+    kept = TableName(("kept",))
+
+    infos = {str(info.name): info.kind for info in lake.session().catalog().tables()}
+
+    assert infos == {"kept": f"{keeper} table", "plain": "files"}
+    with pytest.raises(NotSupported, match=f"table of {keeper}"):
+        lake.describe(kept)
+    with pytest.raises(NotSupported, match=f"table of {keeper}"):
+        lake.put(pa.table({"id": [3]}), table=kept, options={"adopt": True})
+    assert lake.rows(TableName(("plain",))) == [(2,)]

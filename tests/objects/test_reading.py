@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from penstock.connectors.objects.bucket import PART_BYTES, in_parallel
-from penstock.core.errors import Busy, DataError, Missing, SpecError
+from penstock.core.errors import Busy, DataError, Missing, NotSupported, SpecError
 from penstock.core.load import BatchSize, Chunk, Mode, Source
 from penstock.core.names import TableName
 from penstock.core.schema import Column
@@ -172,3 +172,20 @@ def test_an_append_adds_to_what_is_there(lake: Bay) -> None:
     lake.put(orders(3), mode=Mode.APPEND)
 
     assert lake.rows(ORDERS) == [(1, "x"), (2, "x"), (3, "x")]
+
+
+def test_a_table_that_a_table_format_keeps_is_not_taken_for_a_folder_of_files(lake: Bay) -> None:
+    """Its prefix holds objects of rows that are gone."""
+    put_parquet(lake, "kept/part-0.parquet", orders(1))
+    lake.bucket.put("house/kept/_delta_log/00000000000000000000.json", b"{}")
+    put_parquet(lake, "ice/data/a.parquet", orders(1))
+    lake.bucket.put("house/ice/metadata/v1.metadata.json", b"{}")
+
+    infos = {str(info.name): info.kind for info in lake.session().catalog().tables()}
+
+    assert infos == {"kept": "Delta Lake table", "ice": "Apache Iceberg table"}
+    for name in ("kept", "ice"):
+        with pytest.raises(NotSupported, match="cannot be read or written yet"):
+            lake.describe(TableName((name,)))
+        with pytest.raises(NotSupported, match="cannot be read or written yet"):
+            lake.put(orders(1), table=TableName((name,)), options={"adopt": True})

@@ -23,7 +23,15 @@ class FilesCatalog:
     def tables(self) -> list[TableInfo]:
         with named_errors(f"list folder {self._options.root.path}"):
             found = self._listing.tables()
-        return [TableInfo(f.name, "files", f.manifest.rows if f.manifest else None, f.size_bytes) for f in found]
+        return [
+            TableInfo(
+                f.name,
+                f"{f.keeper} table" if f.keeper else "files",
+                f.manifest.rows if f.manifest else None,
+                f.size_bytes,
+            )
+            for f in found
+        ]
 
     def describe(self, tables: Sequence[TableName], policy: TypePolicy) -> dict[TableName, TableSchema]:
         out = {}

@@ -6,12 +6,13 @@ import difflib
 import fnmatch
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import unquote
 
 from penstock.connectors._formats.suffixes import data_suffix, format_of
+from penstock.connectors.files.keepers import check_keeper, keeper_of
 from penstock.connectors.files.manifest import DataFile, Manifest, parsed, read_manifest, read_text
 from penstock.connectors.files.naming import file_name, table_name
 from penstock.connectors.files.options import FileOptions
@@ -29,13 +30,19 @@ _FILE_SYSTEMS_OWN = "lost+found"
 @dataclass(frozen=True)
 class FileSet:
     """A table's data files, sorted by path. `manifest` is there where Penstock published it; `stray` names the data files
-    that the manifest does not list."""
+    that the manifest does not list; `keeper` is the table format (Delta Lake and the like) whose table this is."""
 
     name: TableName
     where: str
     files: tuple[FoundFile, ...]
     manifest: Manifest | None = None
     stray: tuple[str, ...] = ()
+    keeper: str = ""
+
+    def checked(self) -> FileSet:
+        """The set itself, where its files are the table. Raises NotSupported where a table format keeps it."""
+        check_keeper(self.name, self.where, self.keeper)
+        return self
 
     @property
     def partition_by(self) -> tuple[str, ...]:
@@ -74,7 +81,7 @@ class FolderListing:
         return all_tables(self.options)
 
     def find(self, name: TableName) -> FileSet:
-        return find(self.options, name)
+        return find(self.options, name).checked()
 
 
 def all_tables(options: FileOptions) -> list[FileSet]:
@@ -156,10 +163,11 @@ def file_set(root: Root, name: TableName, path: str, wanted_format: str) -> File
         return _single(root, name, path, wanted_format)
     for _ in range(_LISTING_ATTEMPTS):
         text = read_text(root.inside(path, MANIFEST))
-        files = tuple(_walk(root, path, wanted_format if text is None else ""))
+        keepers: set[str] = set()
+        files = tuple(_walk(root, path, wanted_format if text is None else "", keepers))
         if text == read_text(root.inside(path, MANIFEST)):
             manifest = None if text is None else parsed(text, root.inside(path, MANIFEST))
-            return checked_set(root, FileSet(name, path, files, manifest))
+            return checked_set(root, FileSet(name, path, files, manifest, keeper=min(keepers, default="")))
     raise Busy(f"table {name} is published faster than its {len(files)} files can be listed", "read it again later")
 
 
@@ -220,15 +228,18 @@ def checked_set(root: Root, found: FileSet) -> FileSet:
             f"table {found.name} lacks file {lacking[0]}, which its manifest lists ({len(lacking)} of {len(listed)} gone)",
             "restore the files, or load the table again with mode replace",
         )
-    return FileSet(found.name, found.where, found.files, found.manifest, tuple(sorted(present - listed)))
+    return replace(found, stray=tuple(sorted(present - listed)))
 
 
-def _walk(root: Root, folder: str, wanted_format: str) -> Iterator[FoundFile]:
-    """All data files below a folder, sorted by path. Linked folders are not followed."""
+def _walk(root: Root, folder: str, wanted_format: str, keepers: set[str] | None = None) -> Iterator[FoundFile]:
+    """All data files below a folder, sorted by path. Linked folders are not followed. Table formats that keep a folder on
+    the way are added to `keepers`."""
     paths: list[str] = []
     for where, folders, names in os.walk(root.inside(folder) if folder else root.path, onerror=_refuse):
         relative = os.path.relpath(where, root.path).replace(os.sep, "/")
         prefix = "" if relative == "." else f"{relative}/"
+        if keepers is not None and (keeper := keeper_of(os.path.basename(where), folders, names)):
+            keepers.add(keeper)
         folders[:] = [name for name in folders if not is_hidden(name)]
         paths += [f"{prefix}{name}" for name in names if not is_hidden(name) and data_suffix(name)]
     for path in sorted(paths):

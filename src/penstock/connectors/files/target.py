@@ -187,7 +187,7 @@ def _with_existing(target: Target) -> Target:
         return target
     if not os.path.isdir(target.path) or os.path.islink(target.path):
         raise SpecError(f"{target.path} is no folder, which table {load.table} needs", "move it away")
-    files = file_set(root, load.table, name, "")
+    files = file_set(root, load.table, name, "").checked()
     stray = tuple(file for file in files.files if files.manifest is None or file.path in files.stray)
     return replace(target, manifest=files.manifest, foreign=stray)
 

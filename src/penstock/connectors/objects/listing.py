@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from penstock.connectors._formats.suffixes import data_suffix, format_of
+from penstock.connectors.files.keepers import keeper_of_paths
 from penstock.connectors.files.listing import (
     FileSet,
     checked_set,
@@ -66,6 +67,9 @@ class PrefixListing:
         )
 
     def find(self, name: TableName) -> FileSet:
+        return self._find(name).checked()
+
+    def _find(self, name: TableName) -> FileSet:
         pattern = self.options.patterns().get(name)
         if pattern is not None:
             return self._match(name, pattern)
@@ -114,8 +118,13 @@ class PrefixListing:
         found = tuple(self._data(stored, "" if manifest else wanted_format))
         ours = {file.path for file in found if OWN.search(file.path) and file.path not in entries}
         files = tuple(file for file in found if file.path not in ours)
+        keeper = keeper_of_paths(self.root.relative(one.key).removeprefix(f"{path}/") for one in stored)
         unlisted = tuple(self.root.inside(each) for each in sorted(ours))
-        return Listed(checked_set(self.root, FileSet(name, path, files, manifest)), text[1] if text else None, unlisted)
+        return Listed(
+            checked_set(self.root, FileSet(name, path, files, manifest, keeper=keeper)),
+            text[1] if text else None,
+            unlisted,
+        )
 
     def _manifest(self, text: tuple[bytes, Version] | None, path: str) -> Manifest | None:
         if text is None:

@@ -48,7 +48,7 @@ class Look:
     def _files(self, target: Target) -> FileSet:
         listed = self.listing.folder(target.load.table, file_name(target.load.table), "")
         self.version, self.unlisted = listed.version, listed.unlisted
-        return listed.files
+        return listed.files.checked()
 
     def _added(self, target: Target) -> Target:
         files = self._files(target)
