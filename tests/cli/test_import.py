@@ -118,6 +118,27 @@ def test_an_imported_project_runs_and_repeats_as_its_author_meant(penstock: Pens
     assert rows(out / "orders") == [(1,), (2,), (3,)]
 
 
+def test_files_of_the_old_tool_are_refused_and_replaced_as_the_note_says(penstock: Penstock, tmp_path: Path) -> None:
+    folder = old(tmp_path, "starter")
+    for table in ("users", "orders"):
+        for side, ids in (("source", [1, 2]), ("destination", [9])):
+            place = folder / "data" / side / table
+            place.mkdir(parents=True)
+            values = {"id": ids, "name": ["n"] * len(ids), "created_at": ["2025"] * len(ids)}
+            pl.DataFrame(values).write_parquet(place / "00000000000000000001.parquet")
+    penstock("import", "hygge", ".", cwd=folder)
+    file = folder / "penstock.yml"
+
+    refused = penstock("run", cwd=folder)
+    file.write_text(file.read_text().replace('data/destination"', 'data/destination", adopt: true'))
+    taken = penstock("run", "--full-refresh", cwd=folder)
+
+    assert refused.code == 2
+    assert "data files that Penstock did not write" in refused.out
+    assert taken.code == 0, taken.err
+    assert rows(folder / "data" / "destination" / "orders") == [(1, "n", "2025"), (2, "n", "2025")]
+
+
 def test_imported_files_of_text_arrive_in_sqlite(penstock: Penstock, tmp_path: Path) -> None:
     folder = old(tmp_path, "files")
     for name, text in {

@@ -90,8 +90,9 @@ def _files(options: Section, kind: str, scene: Scene) -> Target | None:
 
 def _tell_files(name: str, scene: Scene, place: str) -> None:
     text = (
-        "a folder that holds files of the old tool is refused: empty it, or set adopt: true for one run in mode replace, "
-        "which takes them away. The old tool lost rows in its second and every later run, so what lies there may not be whole"
+        "a folder that holds files of the old tool is refused: empty it, or set adopt: true at the connection for a first "
+        "run with --full-refresh, which replaces them. The old tool lost rows in its second and every later run, so what "
+        "lies there may not be whole"
     )
     scene.notes.add("decide", "store", text, place)
     if name != name.lower():
