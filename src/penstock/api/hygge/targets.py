@@ -128,6 +128,9 @@ def _sqlite(options: Section, kind: str, scene: Scene) -> Target | None:
         scene.tell("lacking", "store", "path or table is missing", options.place)
         return None
     url = file_url(str(path.data), scene.from_folder, path.place, scene.notes).replace("file:", "sqlite:", 1)
+    if "/" in str(path.data):
+        text = "the folder of the file must be there before the first run; the old tool made it"
+        scene.tell("decide", "store.path", text, path.place)
     stem = default_of(str(path.data)).rpartition("/")[2].partition(".")[0] or "sqlite"
     name = carried(scene.filled(str(table.data)), table.place, scene.notes)
     return Target(scene.connections.add(stem, Place(url)), TableName((name,)), kind)
