@@ -207,3 +207,16 @@ def test_tls_that_is_asked_for_is_never_given_up(own_mariadb: MariadbServer, url
         assert session.check().server
     with pytest.raises(SpecError, match="not known: sslmode"):
         put_nothing(url + "?sslmode=disabled")
+
+
+def test_a_file_that_a_server_asks_for_is_not_read(mariadb_server: MariadbServer, url: str, database: str) -> None:
+    """A server may answer any statement with such a request; here a statement makes it do so."""
+    mariadb_server.execute("CREATE TABLE t (line TEXT)", database=database)
+    steal = f"LOAD DATA LOCAL INFILE '{__file__}' INTO TABLE t"
+    with opened(connection(url)) as session:
+        bare = session.connect()  # type: ignore[attr-defined]
+        with pytest.raises(RuntimeError, match="LOAD_LOCAL"):
+            bare.run(steal)
+        bare.close()
+
+    assert mariadb_server.execute("SELECT * FROM t", database=database) == []

@@ -24,6 +24,7 @@ _PAYLOAD_BYTES = 2**24 - 2**10
 _UNSIGNED = 32
 _NOT_NULL = 1
 _SSL_REFUSED = 2026
+_LOST = 2013
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,9 @@ class Connection(Base):  # type: ignore[misc]
         first = self._read_packet()
         if first.is_ok_packet():
             return []
+        if first.is_load_local_packet():
+            self._force_close()
+            raise pymysql.OperationalError(_LOST, "the server asked for a file of this machine, which it does not get")
         return self._fields(first.read_length_encoded_integer())
 
     @property
@@ -150,7 +154,7 @@ class Connection(Base):  # type: ignore[misc]
         while True:
             data = self._rfile.read1(_PIECE_BYTES)
             if not data:
-                raise pymysql.OperationalError(2013, "lost connection to the server during a query")
+                raise pymysql.OperationalError(_LOST, "lost connection to the server during a query")
             yield data
 
     def _fields(self, count: int) -> list[FieldInfo]:

@@ -24,6 +24,11 @@ _INDEXES = """
 SELECT INDEX_NAME, NON_UNIQUE = 0, COLUMN_NAME, SUB_PART FROM information_schema.STATISTICS
 WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY INDEX_NAME, SEQ_IN_INDEX
 """
+# Some collations of newer servers are listed without the charset that stands before their names elsewhere.
+_COLLATIONS = {
+    True: "SELECT FULL_COLLATION_NAME FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY",
+    False: "SELECT COLLATION_NAME FROM information_schema.COLLATIONS",
+}
 # Foreign keys of other tables that point here.
 _REFERENCES = """
 SELECT CONSTRAINT_NAME, TABLE_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS
@@ -84,7 +89,8 @@ def target_of(connection: Connection, place: Place, name: TableName) -> Target |
     at = (str(stored[0]), str(stored[1]))
     indexes: dict[str, list[tuple[str, bool, bool]]] = {}
     for index, is_unique, column, prefix in query(connection, _INDEXES, at):
-        indexes.setdefault(index, []).append((column, bool(is_unique), prefix is None))
+        # An index may be over an expression, which has no name.
+        indexes.setdefault(index, []).append((column or "", bool(is_unique), prefix is None))
     unique = [frozenset(c for c, *_ in parts) for parts in indexes.values() if all(p[1] and p[2] for p in parts)]
     references = tuple(f"{key} ({table})" for key, table in query(connection, _REFERENCES, at))
     return Target(
@@ -100,7 +106,9 @@ def target_of(connection: Connection, place: Place, name: TableName) -> Target |
 
 def server_of(connection: Connection, collation: str) -> Server:
     """`collation` is the option's; "" takes one that tells every two texts apart, with spaces at their ends."""
-    known = frozenset(row[0] for row in query(connection, "SELECT COLLATION_NAME FROM information_schema.COLLATIONS"))
+    known = frozenset(
+        row[0] for row in query(connection, _COLLATIONS[connection.is_mariadb and connection.version >= (10, 10)])
+    )
     wanted = collation or _BINARY_COLLATION[connection.is_mariadb]
     if wanted not in known:
         raise NotSupported(f"the server has no collation {wanted!r}", "set another in the option collation")

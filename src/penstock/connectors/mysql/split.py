@@ -91,20 +91,21 @@ def split(connection: Connection, source: Source, place: Place, chunk_bytes: int
 def _key(connection: Connection, source: Source, place: Place, held: Sequence[HeldColumn]) -> Key | None:
     """The index to cut by: one that begins with the window's column, else the primary key, else a unique index, else any."""
     by_name = {column.name: column for column in held}
-    indexes: dict[str, list[tuple[HeldColumn, bool, bool, bool]]] = {}
+    indexes: dict[str, list[tuple[HeldColumn | None, bool, bool, bool]]] = {}
     for index, is_unique, name, nullable, prefix in query(connection, _INDEXES, place):
-        if name in by_name:
-            fits = prefix is None and _has_order(by_name[name].declared)
-            indexes.setdefault(index, []).append((by_name[name], bool(is_unique), bool(nullable), fits))
+        # An index may be over an expression, which has no name.
+        column = by_name.get(name)
+        fits = column is not None and prefix is None and _has_order(column.declared)
+        indexes.setdefault(index, []).append((column, bool(is_unique), bool(nullable), fits))
     found = []
     for at, (index, parts) in enumerate(indexes.items()):
-        if not parts[0][3]:
-            continue
-        columns = [parts[0][0]]
-        for column, _, nullable, fits in parts[1:_KEY_COLUMNS]:
-            if nullable or not fits or parts[0][2]:
+        columns: list[HeldColumn] = []
+        for column, _, nullable, fits in parts[:_KEY_COLUMNS]:
+            if column is None or not fits or (columns and (nullable or parts[0][2])):
                 break
             columns.append(column)
+        if not columns:
+            continue
         in_window = source.window is not None and source.window.column == columns[0].name
         rank = (not in_window, index != "PRIMARY", not parts[0][1], parts[0][2], at)
         found.append((rank, Key(index, tuple(columns), parts[0][2])))
