@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.objects.lake import Bay, bay
+from tests.parts.gcs import Gcs
 from tests.parts.objects import AZURITE, S3, Azure, find_azurite, has_moto
 from tests.parts.proxy import Proxy
 
@@ -48,3 +49,11 @@ def proxy(s3: S3) -> Iterator[Proxy]:
 def far_lake(s3: S3, proxy: Proxy) -> Bay:
     """An empty prefix behind the proxy."""
     return bay(s3.connection(s3.new_bucket(), "house", endpoint=proxy.url))
+
+
+@pytest.fixture(scope="session")
+def gcs(s3: S3) -> Iterator[Gcs]:
+    """Google's interface in front of S3."""
+    server = Gcs(s3)
+    yield server
+    server.close()
