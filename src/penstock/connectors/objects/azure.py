@@ -10,6 +10,7 @@ from obstore.store import AzureStore
 from penstock.connectors.objects.bucket import Bucket
 from penstock.connectors.objects.connector import NO_RETRIES, SHARED, ObjectsConnector, Place
 from penstock.connectors.objects.failures import named_refusals
+from penstock.connectors.objects.landing import OPTIONS as LANDING
 from penstock.core.errors import CredentialsRefused, NotSupported, SpecError
 from penstock.core.ports import Connector, Option
 
@@ -32,7 +33,7 @@ class _Azure(ObjectsConnector):
 
     name = "azure"
     schemes = ("az", "abfss", "abfs")
-    options = (*SHARED, *_OWN)
+    options = (*SHARED, *_OWN, *LANDING)
 
     def open_bucket(self, place: Place) -> Bucket:
         place, host = _account(place)

@@ -16,6 +16,7 @@ from penstock.connectors._formats.suffixes import data_suffix
 from penstock.connectors.files.options import OPTIONS as FILE_OPTIONS
 from penstock.connectors.files.options import FileOptions, checked
 from penstock.connectors.objects.bucket import Bucket
+from penstock.connectors.objects.landing import LandingZone, zone_options
 from penstock.connectors.objects.prefix import Prefix
 from penstock.connectors.objects.session import ObjectsSession
 from penstock.core.errors import SpecError
@@ -146,7 +147,13 @@ class ObjectsConnector(ABC):
 
     def open(self, spec: ConnectionSpec) -> Session:
         place = place_of(spec, {option.name: option for option in self.options})
-        return ObjectsSession(*file_options(place, _kept(place, partial(self.open_bucket, place))))
+        options, root = file_options(place, _kept(place, partial(self.open_bucket, place)))
+        if not place.flag("landing_zone"):
+            return ObjectsSession(options, root)
+        if not root.path:
+            raise SpecError(f"{place.where} names no landing zone", "end the url with /Files/LandingZone")
+        zone = LandingZone(root.path, root.connection, bucket=root.bucket)
+        return ObjectsSession(replace(options, root=zone), zone, zone_options(place.values))
 
     @abstractmethod
     def open_bucket(self, place: Place) -> Bucket:

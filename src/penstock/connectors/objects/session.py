@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from penstock.connectors.files.options import FileOptions
 from penstock.connectors.files.stop import StopFlag
+from penstock.connectors.objects.landing import LandingZone, ZoneOptions
 from penstock.connectors.objects.lock import ObjectLock, check_conditions
 from penstock.connectors.objects.prefix import Prefix
+from penstock.core.errors import NotSupported
 from penstock.core.load import Load
 from penstock.core.names import TableName
 from penstock.core.ports import Catalog, Health, Reader, Writer
@@ -14,7 +16,8 @@ from penstock.core.ports import Catalog, Health, Reader, Writer
 class ObjectsSession:
     """The Session port. `cancel` makes the call in progress raise Stopped at its next batch."""
 
-    def __init__(self, options: FileOptions, root: Prefix) -> None:
+    def __init__(self, options: FileOptions, root: Prefix, zone: ZoneOptions | None = None) -> None:
+        self._zone = zone
         self._options = options
         self._root = root
         self._stop = StopFlag()
@@ -45,12 +48,21 @@ class ObjectsSession:
         return FilesCatalog(self._options, PrefixListing(self._options, self._root))
 
     def reader(self) -> Reader:
+        if self._zone is not None:
+            raise NotSupported(
+                f"connection {self._root.connection!r} is a landing zone, whose files are changes and no tables",
+                "read the mirrored table from Fabric's SQL endpoint or from its Delta files",
+            )
         from penstock.connectors.files.reader import FilesReader
         from penstock.connectors.objects.listing import PrefixListing
 
         return FilesReader(self._options, PrefixListing(self._options, self._root), self._stop)
 
     def writer(self) -> Writer:
+        if self._zone is not None and isinstance(self._root, LandingZone):
+            from penstock.connectors.objects.mirror import LandingWriter
+
+            return LandingWriter(self._options, self._root, self._zone, self._stop, self._claim)
         from penstock.connectors.objects.writer import ObjectsWriter
 
         return ObjectsWriter(self._options, self._root, self._stop, self._claim)

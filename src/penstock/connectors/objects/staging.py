@@ -120,16 +120,11 @@ def check_staged(found: Held, ledger: list[ObjectMark]) -> None:
                 )
 
 
-def staged_loads(root: Prefix) -> list[Staging]:
-    return [Staging(root.state("staging", name)) for name in root.bucket.top(root.state("staging"))[0]]
-
-
-def is_leftover(root: Prefix, staging: Staging, load: Load) -> bool:
-    """Whether it is of another load of the same job and table."""
-    if staging == staging_of(root, load):
-        return False
-    plan = plan_of(root, staging)
-    return plan is not None and (plan.job, plan.table) == (load.job, load.table)
+def staged_loads(root: Prefix, load: Load) -> list[Staging]:
+    """Staging of loads of the same job and table, this one's too where there is any."""
+    prefix = root.staging_prefix(load)
+    names = root.bucket.top(root.state("staging"))[0]
+    return [Staging(root.state("staging", name)) for name in names if name.startswith(prefix)]
 
 
 def remove(root: Prefix, staging: Staging) -> None:

@@ -41,12 +41,12 @@ class ObjectsWriter:
 
     def prepare(self, load: Load) -> None:
         staging = stage.staging_of(self._root, load)
-        for other in stage.staged_loads(self._root):
-            if stage.is_leftover(self._root, other, load):
-                stage.remove(self._root, other)
-            elif other == staging:
+        for found in stage.staged_loads(self._root, load):
+            if found == staging:
                 # A run that died may have left uploads of this very load; nobody writes parts before prepare is through.
                 self._root.bucket.abort_uploads(staging.path)
+            else:
+                stage.remove(self._root, found)
         target = self._target(load)
         if not target.is_published:
             stage.create(self._root, staging, target.plan())
