@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from penstock.core.errors import SpecError
@@ -49,6 +50,7 @@ def decode(text: str) -> str:
         return text
 
 
+@lru_cache(1024)
 def file_name(name: TableName) -> str:
     """The folder or file stem of a table. Names longer than a file name may be keep their beginning and get a hash;
     the manifest holds them in full."""

@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 
 from penstock.connectors._formats.port import Blob
 from penstock.connectors._formats.settings import FormatSettings
@@ -96,8 +97,7 @@ class Root:
 
     def staging_prefix(self, load: Load) -> str:
         """How the staging folders of a job's loads of one table begin, so that they are found without opening any."""
-        owner = json.dumps([load.job, load.table.parts]).encode()
-        return f"{hashlib.blake2b(owner, digest_size=8).hexdigest()}-"
+        return _owner(load.job, load.table)
 
     def previous(self, table: TableName) -> str:
         return self.state("previous", file_name(table))
@@ -111,6 +111,12 @@ class Root:
     def file_manifest(self, table: TableName) -> str:
         """Where the manifest of a table of one file is kept, beside which there is no folder for it."""
         return self.state("tables", f"{file_name(table)}.json")
+
+
+@lru_cache(256)
+def _owner(job: str, table: TableName) -> str:
+    text = json.dumps([job, table.parts]).encode()
+    return f"{hashlib.blake2b(text, digest_size=8).hexdigest()}-"
 
 
 def _has_no_links(root: str, parts: tuple[str, ...]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from penstock.connectors._formats.settings import FormatSettings
 from penstock.connectors._formats.suffixes import data_suffix, written_suffix
@@ -48,7 +49,7 @@ class Target:
     def suffix(self) -> str:
         return written_suffix(self.settings.format, self.settings.written_compression)
 
-    @property
+    @cached_property
     def path(self) -> str:
         """The table's folder, or its file in layout `file`."""
         name = file_name(self.load.table)
