@@ -126,6 +126,30 @@ def test_a_table_that_others_refer_to_is_replaced_in_place_or_not_at_all() -> No
     assert [text.partition(" ")[0] for text in found] == ["UPDATE", "INSERT", "DELETE"]
 
 
+def test_staging_refuses_null_where_the_source_has_none() -> None:
+    columns = (Column("id", pa.int64(), nullable=False), Column("at", pa.timestamp("us")))
+    sql = definition(STAGING, stored_columns(_load(columns=columns), WHERE, None, SERVER))
+
+    assert '"id" bigint NOT NULL, "at" datetime2(6) NULL' in sql
+
+
+def test_a_key_that_may_be_null_in_staging_is_filled_in_a_new_table() -> None:
+    load, measured = _load(), Measured({EVIL: 60}, has_true_key=True, repeats_key=False)
+    stored = tuple(stored_columns(load, WHERE, None, SERVER))
+
+    found = [step.sql for step in becomes(load, WHERE, STAGING, stored, measured)]
+    without_key = [
+        step.sql for step in becomes(replace(load, key=(), mode=Mode.APPEND), WHERE, STAGING, stored, measured)
+    ]
+
+    assert found[0] == f'CREATE TABLE "dbo".{QUOTED} ("id" bigint NOT NULL, {QUOTED} nvarchar(100), "at" datetime2(6))'
+    assert [sql.partition(" TABLE ")[0].partition(" ?")[0] for sql in without_key] == [
+        "ALTER",
+        "ALTER",
+        "EXEC sp_rename",
+    ]
+
+
 # ---- changes of tables
 
 

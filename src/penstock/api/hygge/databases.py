@@ -116,12 +116,7 @@ def number(value: Value | None, option: str, notes: Notes, about: str, *, is_who
         return carried(data, value.place, notes)
     if isinstance(data, str) and data.strip().isascii() and data.strip().isdecimal():
         data = int(data)
-    if (
-        isinstance(data, (int, float))
-        and not isinstance(data, bool)
-        and 0 < data < 2**31
-        and not (is_whole and data % 1)
-    ):
+    if isinstance(data, (int, float)) and not isinstance(data, bool) and data > 0 and not (is_whole and data % 1):
         return data
     notes.add(
         "decide", option, f"a {'whole ' if is_whole else ''}number above 0 was expected; left out", value.place, about

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from penstock.api.hygge.notes import KINDS, Note, shown_places
@@ -22,14 +22,7 @@ def scalar(value: Any) -> str:
     if isinstance(value, (int, float)):
         return repr(value)
     text = str(value)
-    if _PLAIN.match(text) and text.lower() not in _WORDS:
-        return text
-    return _printable(json.dumps(text, ensure_ascii=False), lambda character: f"\\U{ord(character):08x}")
-
-
-def _printable(text: str, otherwise: Callable[[str], str]) -> str:
-    """`text` without what YAML refuses or takes for the end of a line."""
-    return "".join(one if one.isprintable() else otherwise(one) for one in text)
+    return text if _PLAIN.match(text) and text.lower() not in _WORDS else json.dumps(text, ensure_ascii=False)
 
 
 def mapping_lines(keys: Mapping[str, Any], indent: int) -> Iterator[str]:
@@ -40,7 +33,7 @@ def mapping_lines(keys: Mapping[str, Any], indent: int) -> Iterator[str]:
         if isinstance(value, str) and "\n" in value and _fits_block(value):
             yield f"{start} |-"
             yield from (f"{pad}  {line}" if line else "" for line in value.split("\n"))
-        elif isinstance(value, (Mapping, list)) and not _fits_line(f"{start} {_flow(value)}", value):
+        elif isinstance(value, (Mapping, list)) and not (_is_flat(value) and len(f"{start} {_flow(value)}") <= _WIDTH):
             yield start
             yield from _block(value, indent + 2)
         else:
@@ -52,10 +45,9 @@ def _fits_block(text: str) -> bool:
     return not lines[0].startswith((" ", "\t")) and text == text.rstrip() and text.replace("\n", "").isprintable()
 
 
-def _fits_line(line: str, value: Any) -> bool:
+def _is_flat(value: Any) -> bool:
     inner = value.values() if isinstance(value, Mapping) else value
-    is_flat = not any(isinstance(one, Mapping) for one in inner) or len(value) == 1
-    return not value or (is_flat and len(line) <= _WIDTH)
+    return not any(isinstance(one, Mapping) for one in inner) or len(value) == 1
 
 
 def _flow(value: Any) -> str:
@@ -77,7 +69,7 @@ def comment(text: str, indent: int = 0) -> list[str]:
     """A text as lines of comment."""
     pad = " " * indent
     return textwrap.wrap(
-        _printable(" ".join(text.split()), lambda _: "?"), _WIDTH, initial_indent=f"{pad}# ", subsequent_indent=f"{pad}#   ",
+        " ".join(text.split()), _WIDTH, initial_indent=f"{pad}# ", subsequent_indent=f"{pad}#   ",
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
 

@@ -114,18 +114,23 @@ def becomes(
     load: Load, where: TableName, staging: TableName, stored: Sequence[Stored], measured: Measured | None
 ) -> list[Step]:
     """Statements that make staging the target. Where its columns have their final types already, but for sizes, the table
-    itself is kept; else its rows go into a new one."""
+    itself is kept; else, and where a column of the key has to become NOT NULL, its rows go into a new one."""
     found = []
     if load.mode in _ONE_ROW_A_KEY and (measured is None or measured.repeats_key):
         found += keep_winners(load, staging, stored)
-    if all(_is_kept(one, measured) for one in stored):
+    if all(_is_kept(one, measured) and not _is_filled_now(load, one, measured) for one in stored):
         found.append(Step(f"ALTER TABLE {staging.quoted()} DROP COLUMN {quote(ATTEMPT)}"))
         for one in stored:
-            final, nullable = fitted(one, measured), _nullability(load, one, measured)
-            if final.full != one.staged.full or nullable:
-                found.append(Step(f"ALTER TABLE {staging.quoted()} ALTER COLUMN {one.quoted} {final.full}{nullable}"))
+            final = fitted(one, measured)
+            if final.full != one.staged.full:
+                filled = "" if one.column.nullable else " NOT NULL"
+                found.append(Step(f"ALTER TABLE {staging.quoted()} ALTER COLUMN {one.quoted} {final.full}{filled}"))
         return [*found, Step("EXEC sp_rename ?, ?, N'OBJECT'", (staging.quoted(), where.table))]
-    columns = [f"{one.quoted} {fitted(one, measured).full}{_nullability(load, one, measured)}" for one in stored]
+    are_filled = [not one.column.nullable or _is_filled_now(load, one, measured) for one in stored]
+    columns = [
+        f"{one.quoted} {fitted(one, measured).full}{' NOT NULL' if is_filled else ''}"
+        for one, is_filled in zip(stored, are_filled, strict=True)
+    ]
     names = ", ".join(one.quoted for one in stored)
     values = ", ".join(one.expression() for one in stored)
     return [
@@ -144,9 +149,10 @@ def _is_kept(one: Stored, measured: Measured | None) -> bool:
     return bool(final.size) or (final.precision, final.scale) == (one.staged.precision, one.staged.scale)
 
 
-def _nullability(load: Load, one: Stored, measured: Measured | None) -> str:
-    is_key = measured is not None and measured.has_true_key and one.name in load.key and has_primary_key(load)
-    return " NOT NULL" if is_key or not one.column.nullable else ""
+def _is_filled_now(load: Load, one: Stored, measured: Measured | None) -> bool:
+    """Whether the column may be NULL in staging and not in the new table: a column of its primary key."""
+    is_true = measured is None or measured.has_true_key
+    return is_true and one.column.nullable and one.name in load.key and has_primary_key(load)
 
 
 def shaped(load: Load, where: TableName, stored: Sequence[Stored], kind: str, measured: Measured | None) -> list[Step]:

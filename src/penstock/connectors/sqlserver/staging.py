@@ -32,7 +32,9 @@ def staging_table(load: Load, where: TableName) -> TableName:
 
 def definition(table: TableName, columns: Sequence[Stored]) -> str:
     """A heap without constraints, so that sessions fill it side by side."""
-    parts = [f"{stored.quoted} {stored.staged.text} NULL" for stored in columns]
+    parts = [
+        f"{stored.quoted} {stored.staged.text} {'NULL' if stored.column.nullable else 'NOT NULL'}" for stored in columns
+    ]
     return f"CREATE TABLE {table.quoted()} ({', '.join([*parts, f'{quote(ATTEMPT)} int NOT NULL'])})"
 
 
@@ -140,8 +142,8 @@ def bulk(line: Line, table: TableName, feed: Feed, batch_rows: int) -> None:
 def widen(line: Line, table: TableName, columns: Sequence[Stored], feed: Feed) -> None:
     """Let staging take values of any length where one came that is longer than expected."""
     for at in feed.too_narrow():
-        name = feed.widths[at].name
-        line.execute(f"ALTER TABLE {table.quoted()} ALTER COLUMN {columns[at].quoted} {name}(max)")
+        name, filled = feed.widths[at].name, "" if columns[at].column.nullable else " NOT NULL"
+        line.execute(f"ALTER TABLE {table.quoted()} ALTER COLUMN {columns[at].quoted} {name}(max){filled}")
         feed.widths[at] = Declared(name, MAX)
 
 
