@@ -56,6 +56,7 @@ docs-serve: $(STAMPS)/docs ## write the reference anew and show the documentatio
 bench: $(STAMPS)/test $(STAMPS)/peers ## race against floors and peers; the table goes into the docs
 	$(BIN)/python -m bench.journal
 	$(BIN)/python -m bench.races --write-docs
+	! $(BIN)/python -m tests.parts.mariadb || $(BIN)/python -m bench.mysql
 
 $(STAMPS)/peers: bench/peers.txt | $(BIN)/python
 	$(BIN)/python -m venv bench/.work/peers

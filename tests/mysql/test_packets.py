@@ -113,7 +113,7 @@ def decode(data: bytes, schema: pa.Schema, infos: list[FieldInfo], is_native: bo
 _rows = st.lists(st.tuples(*(st.none() | VALUES[wire] for _, wire, _ in COLUMNS)).map(list), max_size=6)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(_rows, st.booleans())
 def test_both_decoders_say_the_same_of_any_row(given_rows: list[list[bytes | None]], null_zero: bool) -> None:
     data = packets([*(row(values) for values in given_rows), EOF])
@@ -123,7 +123,7 @@ def test_both_decoders_say_the_same_of_any_row(given_rows: list[list[bytes | Non
     assert found[0] == found[1]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(_rows, st.integers(0, 2**32), st.integers(1, 4))
 def test_bytes_that_no_server_sends_are_refused_or_read_alike(
     given_rows: list[list[bytes | None]], seed: int, times: int
