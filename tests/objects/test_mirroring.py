@@ -204,8 +204,10 @@ def test_files_that_a_dead_load_was_given_numbers_for_are_delivered_by_the_next(
         zone.session().writer().publish(dead, expected)
     azure_proxy.reset()
 
-    put(zone, load_of(Mode.APPEND, "next", orders(1).schema), orders(3))
+    put(zone, replace(load_of(Mode.APPEND, "next", orders(1).schema), job="other"), orders(3))
+    again = zone.session().writer().publish(dead, expected)
 
+    assert again.again is True
     assert Fabric(zone).look().shown == [(1, "x"), (2, "x"), (3, "x")]
 
 

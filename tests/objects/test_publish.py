@@ -136,11 +136,38 @@ def test_a_load_that_another_overtakes_starts_from_the_new_version(lake: Bay) ->
     assert_clean(lake)
 
 
+def test_a_load_that_died_after_its_swap_is_not_published_again_when_another_came_between(
+    far_lake: Bay, proxy: Proxy
+) -> None:
+    far_lake.put(BEFORE)
+    dead = replace(load_of(Mode.APPEND, "dead", BEFORE.schema), job="other")
+    expected = far_lake.stage(dead, orders(10), orders(11))
+    swapped: list[int] = []
+
+    def dies(seen: Seen) -> str | None:
+        if seen.method == "PUT" and seen.path.endswith("/_penstock.json"):
+            swapped.append(1)
+            return LOSE
+        return REFUSE if swapped else None
+
+    proxy.reset(dies)
+    with pytest.raises(PenstockError):
+        far_lake.session().writer().publish(dead, expected)
+    proxy.reset()
+    far_lake.put(orders(20), mode=Mode.APPEND)
+
+    again = far_lake.session().writer().publish(dead, expected)
+
+    assert (again.again, again.rows_staged) == (True, 2)
+    assert sorted(row[0] for row in far_lake.rows()) == [1, 2, 3, 10, 11, 20]
+    assert_clean(far_lake)
+
+
 def test_loads_of_many_jobs_at_once_all_arrive(lake: Bay) -> None:
     failures = []
 
     def work(number: int) -> None:
-        load = replace(load_of(Mode.APPEND, f"load-{number}", BEFORE.schema), job=f"job-{number}")
+        load = replace(load_of(Mode.APPEND, f"many-{number}", BEFORE.schema), job=f"job-{number}")
         try:
             expected = lake.stage(load, orders(number), orders(number + 100))
             patiently(lambda: lake.session().writer().publish(load, expected))

@@ -84,9 +84,9 @@ class LandingWriter(ObjectsWriter):
         with self._stop.running(), named_errors(f"publish table {load.table}"):
             target, version = self._look(load)
             staging = stage.staging_of(self._zone, load)
-            again = target.is_published
-            manifest = target.manifest if again else self._number(target, version, staging, expected)
-            assert manifest is not None
+            known = target.manifest if target.is_published else stage.word_of(self._zone, staging)
+            again = known is not None
+            manifest = known or self._number(target, version, staging, expected)
             assert manifest.published is not None
             self._deliver(load.table, staging)
             return replace(manifest.published, again=again)
@@ -197,6 +197,7 @@ class LandingWriter(ObjectsWriter):
             staging = stage.staging_of(self._zone, replace(target.load, load_id=noted.load_id, job=noted.job))
             if self._zone.bucket.get(f"{staging.path}/{_DELIVERY}") is not None:
                 self._deliver(target.load.table, staging)
+                stage.keep_word(self._zone, staging, noted)
 
     def _deliver(self, table: TableName, staging: Staging) -> None:
         """Put a load's files into the folder in order of their numbers; those that came already are left out."""

@@ -17,6 +17,7 @@ from penstock.core.errors import DataError, Missing
 from penstock.core.load import Load
 
 _PLAN = "load.json"
+_WORD = "published.json"
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,10 @@ class Held:
     def is_prepared(self) -> bool:
         return f"{self.staging.path}/{_PLAN}" in self.sizes
 
+    @property
+    def has_word(self) -> bool:
+        return f"{self.staging.path}/{_WORD}" in self.sizes
+
 
 def held(root: Prefix, staging: Staging) -> Held:
     return Held(staging, {stored.key: stored.size_bytes for stored in root.bucket.objects(staging.path)})
@@ -118,6 +123,18 @@ def check_staged(found: Held, ledger: list[ObjectMark]) -> None:
                     f"{file.size_bytes} bytes",
                     "run again with --fresh",
                 )
+
+
+def keep_word(root: Prefix, staging: Staging, manifest: Manifest) -> None:
+    """Tell a load that died right after it was published, and comes back when another is published over it, that it was:
+    by then the table's own manifest does not say so any more."""
+    root.bucket.put(f"{staging.path}/{_WORD}", _encoded(to_text(manifest)))
+
+
+def word_of(root: Prefix, staging: Staging) -> Manifest | None:
+    """The version that a load was published as, where another load kept word of it."""
+    found = root.bucket.get(f"{staging.path}/{_WORD}")
+    return from_text(_decoded(found[0])) if found else None
 
 
 def staged_loads(root: Prefix, load: Load) -> list[Staging]:
