@@ -85,8 +85,20 @@ def test_a_lake_store_overrides_the_run_type_as_the_old_manual_said(
     assert (found["mode"], found.get("cursor")) == (mode, cursor)
 
 
-@pytest.mark.parametrize(("marker", "mode"), [(0, "append"), (1, "upsert"), (2, "upsert"), (4, "upsert")])
-def test_a_row_marker_becomes_a_mode_with_the_key_columns(tmp_path: Path, marker: int, mode: str) -> None:
+@pytest.mark.parametrize(
+    ("marker", "flow", "mode"),
+    [
+        (0, {"run_type": "incremental"}, "append"),
+        (0, INCREMENTAL, "upsert"),
+        (1, INCREMENTAL, "upsert"),
+        (2, INCREMENTAL, "upsert"),
+        (4, INCREMENTAL, "upsert"),
+        (4, {}, "replace"),
+    ],
+)
+def test_a_row_marker_becomes_a_mode_with_the_key_columns(
+    tmp_path: Path, marker: int, flow: dict[str, Any], mode: str
+) -> None:
     store: dict[str, Any] = {
         "type": "open_mirroring",
         "account_url": "https://a.example",
@@ -95,10 +107,11 @@ def test_a_row_marker_becomes_a_mode_with_the_key_columns(tmp_path: Path, marker
     }
     store |= {"row_marker": marker, "key_columns": "Id"}
 
-    made = project(tmp_path, {**INCREMENTAL, "store": store})
+    made = project(tmp_path, {**flow, "store": store})
 
     assert (job(made)["mode"], job(made)["key"]) == (mode, ["Id"])
-    assert told(made, "store.row_marker") == (["decide"] if marker in (1, 2) else [])
+    expected = {(0, "upsert"): ["differs"], (1, "upsert"): ["decide"], (2, "upsert"): ["decide"]}
+    assert told(made, "store.row_marker") == expected.get((marker, mode), [])
 
 
 def test_columns_of_an_entity_are_copied_with_what_key_cursor_and_hash_need(tmp_path: Path) -> None:
@@ -264,3 +277,21 @@ def test_what_differs_is_said_of_tables_whose_schema_is_a_reference(tmp_path: Pa
 
     assert job(made)["tables"] == ["${SCHEMA}.a", "${SCHEMA}.b", "${SCHEMA}.c"]
     assert job(made)["overrides"] == {"c": {"mode": "replace", "cursor": None}}
+
+
+def test_a_mirrored_database_is_one_landing_zone_with_the_longest_wait(tmp_path: Path) -> None:
+    store: dict[str, Any] = {"type": "open_mirroring", "account_url": "https://onelake.example", "filesystem": "w"}
+    store |= {"mirror_name": "m", "schema": "dbo", "row_marker": 4, "key_columns": "id", "partner_name": "P"}
+    flow = {
+        **INCREMENTAL,
+        "store": {**store, "folder_deletion_wait_seconds": 90},
+        "entities": ["a", {"name": "b", "folder_deletion_wait_seconds": 240.5}, "c"],
+    }
+
+    made = project(tmp_path, flow)
+
+    assert made.jobs == ("main",)
+    assert job(made)["target_name"] == "dbo.{table}"
+    assert values(made)["connections"]["mirror"] == {
+        "url": "abfss://w@onelake.example/m/Files/LandingZone", "landing_zone": True, "partner": "P", "folder_wait_s": 241,
+    }  # fmt: skip

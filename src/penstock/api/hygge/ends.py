@@ -24,6 +24,10 @@ def tidy(name: str, fallback: str) -> str:
     return found if found[0].isascii() and found[0].isalpha() else f"_{found}"
 
 
+# How long Fabric gets to see that a folder was removed.
+WAIT = "folder_wait_s"
+
+
 @dataclass(frozen=True)
 class Place:
     """A folder, a database or a lake: a URL without secrets, and the options that stand beside it."""
@@ -33,7 +37,12 @@ class Place:
 
     @property
     def key(self) -> tuple[str, str]:
-        return self.url, repr(sorted(self.options.items()))
+        return self.url, repr(sorted((name, value) for name, value in self.options.items() if name != WAIT))
+
+    def with_wait_of(self, other: Place) -> Place:
+        """This place with the longer wait of the two: it is one for all tables of a connection."""
+        waits = [one.options[WAIT] for one in (self, other) if isinstance(one.options.get(WAIT), int)]
+        return Place(self.url, {**self.options, WAIT: max(waits)}) if waits else self
 
 
 @dataclass
@@ -53,8 +62,9 @@ class Connections:
 
     def add(self, name: str, place: Place) -> str:
         """The name of the connection for a place: the one it has, or a new one like `name`."""
-        for known, other in self.places.items():
+        for known, other in list(self.places.items()):
             if other.key == place.key:
+                self.places[known] = other.with_wait_of(place)
                 return known
         new = unique(tidy(name, "files"), self.places)
         self.places[new] = place

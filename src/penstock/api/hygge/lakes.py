@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
+from math import ceil
+from typing import Any
 
-from penstock.api.hygge.ends import Place
+from penstock.api.hygge.databases import number
+from penstock.api.hygge.ends import WAIT, Place
 from penstock.api.hygge.references import carried, secret, variable
 from penstock.api.hygge.scene import Scene
 from penstock.api.hygge.section import Section, Value
 
-# The layout of a folder that Fabric mirrors into a database.
-MIRROR_LAYOUT = "open_mirroring"
 DROPPED = {
     "file_detection": "how files were numbered; the names of files follow from the plan",
     "starting_sequence": "the first number of a file; the names of files follow from the plan",
-    "partner_name": "who wrote, for _partnerEvents.json, which Fabric does not need",
-    "source_type": "what was read, for _partnerEvents.json, which Fabric does not need",
-    "source_version": "what was read, for _partnerEvents.json, which Fabric does not need",
-    "folder_deletion_wait_seconds": "how long to wait until Fabric saw that a folder was deleted",
+    "partner_name": "what Fabric is told of who delivers; only open mirroring says it",
+    "source_type": "what Fabric is told of the source; only open mirroring says it",
+    "source_version": "what Fabric is told of the source's version, which it does not need",
+    "folder_deletion_wait_seconds": "how long to wait until Fabric saw that a folder was deleted; only open mirroring does",
     "mirror_journal": "copied the journal into Fabric; .penstock/journal.db is a SQLite file, and a copy job can read it",
     "journal_table_name": "copied the journal into Fabric; .penstock/journal.db is a SQLite file, and a copy job can read it",
 }
@@ -82,20 +83,34 @@ def _login(options: Section, scene: Scene, *, has_token: bool) -> dict[str, str]
     return found
 
 
-def mirror_path(options: Section, kind: str, scene: Scene) -> str | None:
+def lake_path(options: Section, kind: str, scene: Scene) -> str | None:
     """The path of the tables in the container, with {entity} in it where the kind of store has one of its own."""
-    path, schema = options.text("path"), options.text("schema", "schema_name")
-    mirror = options.text("mirror_name")
+    path, mirror = options.text("path"), options.text("mirror_name")
     if kind == "adls":
         if not path:
             scene.tell("lacking", "store.path", "the path is missing", options.place)
         return path or None
-    inside = f"{schema}.schema/" if schema else ""
     if kind == "onelake":
-        return path or f"Files/{inside}{{entity}}"
+        schema = options.text("schema", "schema_name")
+        return path or f"Files/{f'{schema}.schema/' if schema else ''}{{entity}}"
     if not mirror:
         scene.tell("lacking", "store.mirror_name", "the id of the mirrored database is missing", options.place)
         return None
     if path and not path.startswith("Files/"):
         return path if path.startswith(f"/{mirror}/") else f"/{mirror}/{path.lstrip('/')}"
-    return f"/{mirror}/Files/LandingZone/{inside}{{entity}}"
+    return f"/{mirror}/Files/LandingZone/{{entity}}"
+
+
+def landing_zone(options: Section, scene: Scene) -> dict[str, Any]:
+    """What stands beside the URL of a mirrored database's landing zone."""
+    found: dict[str, Any] = {"landing_zone": True}
+    for old, new in (("partner_name", "partner"), ("source_type", "source_type")):
+        value = options.take(old)
+        if value is not None:
+            found[new] = carried(str(value.data), value.place, scene.notes)
+    option = options.option("folder_deletion_wait_seconds")
+    wait = options.take("folder_deletion_wait_seconds")
+    seconds = number(wait, option, scene.notes, scene.about, is_whole=False)
+    if seconds is not None:
+        found[WAIT] = seconds if isinstance(seconds, str) else ceil(seconds)
+    return found

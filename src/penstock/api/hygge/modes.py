@@ -37,6 +37,10 @@ def writing(keys: Section, source: Source, target: Target, scene: Scene) -> Writ
     watermark.tell_rest(scene.notes, scene.about)
     is_incremental = _is_incremental(run_type, full_drop, target, scene)
     mode = _mode(is_incremental, target, scene)
+    if target.kind == "open_mirroring" and mode == "append" and column is not None:
+        text = "rows at the watermark are read again and told apart by the key, so rows are upserted, not inserted"
+        scene.tell("differs", "store.row_marker", text, column.place)
+        mode = "upsert"
     key = target.key or (tuple(names_in(primary or named, scene.notes)) if mode == "upsert" else ())
     if mode == "upsert" and not key:
         scene.tell("decide", "store.key_columns", "mode upsert needs the key columns; append was taken", keys.place)

@@ -10,7 +10,7 @@ from penstock.api.hygge.databases import table_name, with_schema
 from penstock.api.hygge.ends import FilePath, Place, below, cut, file_url, joined, root_name
 from penstock.api.hygge.file_options import FORMATS, compression, text_options
 from penstock.api.hygge.lakes import DROPPED as LAKE_DROPPED
-from penstock.api.hygge.lakes import MIRROR_LAYOUT, lake, mirror_path
+from penstock.api.hygge.lakes import lake, lake_path, landing_zone
 from penstock.api.hygge.references import carried, default_of, names_in
 from penstock.api.hygge.scene import Scene
 from penstock.api.hygge.section import Section, Value, mapping
@@ -155,24 +155,20 @@ def _lake(options: Section, kind: str, scene: Scene) -> Target | None:
     marker = options.take("row_marker")
     found: dict[str, Any] = dict(compression(options, scene.notes, scene.about))
     incremental, polish = options.take("incremental"), options.take("polish")
-    path = mirror_path(options, kind, scene)
+    path = lake_path(options, kind, scene)
     place = lake(options, scene)
     if path is None or place is None:
         return None
     where = _where(path, scene, options.place)
     root = "" if where.root == "." else where.root.strip("/")
     url = "/".join([place.url, *([carried(root, options.place, scene.notes)] if root else [])])
-    beside = dict(place.options)
+    beside, schema = dict(place.options), ""
     if kind == "open_mirroring":
-        beside["layout"] = MIRROR_LAYOUT
-        text = (
-            "rows are to be written as Fabric's open mirroring wants them; if `penstock check` refuses the layout, this "
-            "version cannot do that yet"
-        )
-        scene.tell("decide", "store.type", text, options.place)
+        beside |= landing_zone(options, scene)
+        schema = options.text("schema", "schema_name")
     else:
         found = {"format": "parquet", **found}
     names = {"open_mirroring": "mirror", "onelake": "lakehouse"}
     connection = scene.connections.add(names.get(kind) or root_name(where.root), Place(url, beside))
-    table = TableName((carried(where.below, options.place, scene.notes),))
-    return Target(connection, table, kind, found, None, incremental, marker, key, polish)
+    parts = [carried(part, options.place, scene.notes) for part in (schema, where.below) if part]
+    return Target(connection, TableName(tuple(parts)), kind, found, None, incremental, marker, key, polish)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from penstock.api.hygge.lakes import MIRROR_LAYOUT
 from penstock.api.project_file.build import Given, build_project
 from penstock.api.project_file.document import Document, Place, Problem, read_yaml
 from penstock.api.project_file.expand import expand
@@ -46,13 +45,10 @@ def _depends(problem: Problem, document: Document) -> bool:
 
 
 def _of_missing_connectors(document: Document) -> set[Place]:
-    """Where it stands what only a connector can judge that is not installed: its URL, its options in jobs, and a layout
-    that is not everywhere."""
+    """Where it stands what only a connector can judge that is not installed: its URL, and its options in jobs."""
     connections = document.values.get("connections") or {}
     lacking = {name for name, keys in connections.items() if not _is_served(str(keys.get("url", "")))}
     found = {document.place(("connections", name, "url")) for name in lacking}
-    layouts = (("connections", name, "layout") for name in connections)
-    found |= {document.place(path) for path in layouts if connections[path[1]].get("layout") == MIRROR_LAYOUT}
     for name, job in (document.values.get("jobs") or {}).items():
         if lacking & {job.get("source"), job.get("target")}:
             tables = [((), job), *((("overrides", table), own) for table, own in job.get("overrides", {}).items())]
