@@ -282,7 +282,7 @@ def test_what_differs_is_said_of_tables_whose_schema_is_a_reference(tmp_path: Pa
 def test_a_mirrored_database_is_one_landing_zone_with_the_longest_wait(tmp_path: Path) -> None:
     store: dict[str, Any] = {"type": "open_mirroring", "account_url": "https://onelake.example", "filesystem": "w"}
     store |= {"mirror_name": "m", "schema": "dbo", "row_marker": 4, "key_columns": "id", "partner_name": "P"}
-    flow = {
+    flow: dict[str, Any] = {
         **INCREMENTAL,
         "store": {**store, "folder_deletion_wait_seconds": 90},
         "entities": ["a", {"name": "b", "folder_deletion_wait_seconds": 240.5}, "c"],
