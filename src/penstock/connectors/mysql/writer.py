@@ -27,10 +27,10 @@ from penstock.core.names import quote
 from penstock.core.schema import TypeChoice
 
 _MAX_NAME = 64
-# Statements of an open transaction, and how long each waited for a lock.
+# A transaction that inserts what it selects then locks none of the rows it selects.
 _ISOLATION = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 # Statement-based logs of changes do not take that level.
-_LOGS_STATEMENTS = "SELECT @@log_bin AND @@binlog_format = 'STATEMENT'"
+_LOGS = "SHOW VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format')"
 
 
 class MysqlWriter:
@@ -193,7 +193,7 @@ class MysqlWriter:
     def _set_up(self, connection: Connection, load: Load) -> None:
         wait_s = self._session.option("lock_timeout_s", load.options)
         execute(connection, f"SET SESSION innodb_lock_wait_timeout = {wait_s}, lock_wait_timeout = {wait_s}")
-        if not query(connection, _LOGS_STATEMENTS)[0][0]:
+        if {"ON", "STATEMENT"} - {str(row[1]).upper() for row in query(connection, _LOGS)}:
             execute(connection, _ISOLATION)
         self._server = server_of(connection, str(self._session.option("collation", load.options) or ""))
         self._ready = connection
