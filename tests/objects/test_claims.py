@@ -100,6 +100,7 @@ def test_a_login_that_may_not_list_uploads_leaves_them_to_the_bucket(far_lake: B
         return Say(403, b"<Error><Code>AccessDenied</Code></Error>") if "uploads" in seen.path else None
 
     proxy.reset(refuse)
+    far_lake.stage(LOAD, orders(7))
     far_lake.put(orders(1))
 
     assert far_lake.rows() == [(1, "x")]

@@ -169,4 +169,4 @@ class Publish:
         noted = self.root.bucket.get(f"{staging.path}/{_SUPERSEDED}")
         doomed += json.loads(noted[0]) if noted else []
         self.root.bucket.delete(doomed)
-        stage.remove(self.root, staging)
+        stage.remove(self.root, staging, is_through=True)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 from penstock.connectors.files.manifest import DataFile, Manifest, from_text, to_text
 from penstock.connectors.files.staging import STAGED, Mark, Staging
-from penstock.connectors.objects.bucket import in_parallel
+from penstock.connectors.objects.bucket import PART_BYTES, in_parallel
 from penstock.connectors.objects.failures import Conflict
 from penstock.connectors.objects.prefix import Prefix
 from penstock.core.errors import DataError, Missing
@@ -144,11 +144,17 @@ def staged_loads(root: Prefix, load: Load) -> list[Staging]:
     return [Staging(root.state("staging", name)) for name in names if name.startswith(prefix)]
 
 
-def remove(root: Prefix, staging: Staging) -> None:
+def remove(root: Prefix, staging: Staging, is_through: bool = False) -> None:
     """Remove a load's staging with the uploads that were never finished: the marks first, so that no mark is left without
-    its part, and the plan last, so that an interrupted removal is found again."""
-    keys = list(held(root, staging).sizes)
-    root.bucket.abort_uploads(staging.path)
+    its part, and the plan last, so that an interrupted removal is found again.
+
+    An attempt that died was as large as the one that came after it, so a load that is through, all of whose objects are
+    small, began no such upload; then nobody is asked for any.
+    """
+    sizes = held(root, staging).sizes
+    keys = list(sizes)
+    if not is_through or max(sizes.values(), default=0) > PART_BYTES:
+        root.bucket.abort_uploads(staging.path)
     plan, ledger = f"{staging.path}/{_PLAN}", f"{os.path.dirname(staging.mark('-'))}/"
     root.bucket.delete(key for key in keys if key.startswith(ledger))
     root.bucket.delete(key for key in keys if not key.startswith(ledger) and key != plan)
