@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,11 @@ import pyarrow as pa
 import pymysql
 import pytest
 
-from penstock.core.errors import Busy, ConnectionLost, NotSupported, Retry, SpecError, TimedOut, Unavailable
+from penstock.core.errors import Busy, ConnectionLost, DiskFull, NotSupported, Retry, SpecError, TimedOut, Unavailable
 from penstock.core.load import BatchSize, Chunk, Expected, Mode
 from penstock.core.ports import Session
 from tests.duckdb.killing import WHOLE, child, fill, finish, go_on, killed_while_publishing, versions, wait_for
+from tests.duckdb.small_disk import small_disk
 from tests.mysql.loading import (
     connection,
     load_of,
@@ -26,7 +28,7 @@ from tests.mysql.loading import (
     source_of,
     table_of,
 )
-from tests.parts.mariadb import MariadbServer
+from tests.parts.mariadb import FAST, MariadbServer
 
 pytestmark = pytest.mark.mariadb
 
@@ -220,3 +222,25 @@ def test_a_file_that_a_server_asks_for_is_not_read(mariadb_server: MariadbServer
         bare.close()
 
     assert mariadb_server.execute("SELECT * FROM t", database=database) == []
+
+
+def test_a_full_disk_is_told_and_leaves_the_tables_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = pa.table({"id": pa.array(range(30_000), pa.int64()), "text": ["x" * 5000] * 30_000})
+    with small_disk(130) as folder:
+        folder.chmod(0o755)
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        server = MariadbServer({**FAST, "innodb-log-file-size": "16M"})
+        monkeypatch.undo()
+        try:
+            url = server.url(server.create_database())
+            with opened(connection(url)) as session:
+                put(session, "t", numbered(10))
+                with pytest.raises(DiskFull) as caught:
+                    put(session, "t", data, Mode.APPEND)
+            with opened(connection(url)) as session:
+                assert len(rows(session, "t")) == 10
+                assert put(session, "t", numbered(20)).rows_after == 20
+        finally:
+            server.remove()
+
+    assert caught.value.retry is Retry.NEVER
