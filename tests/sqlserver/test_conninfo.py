@@ -19,7 +19,7 @@ def _spec(url: str = "mssql://app@db.example:1433/shop", password: str | None = 
 
 
 def _parts(spec: ConnectionSpec) -> dict[str, str]:
-    import mssql_python.connection_string_parser as parser
+    parser = pytest.importorskip("mssql_python.connection_string_parser")
 
     return dict(parser._ConnectionStringParser()._parse(connection_string(spec)))
 
