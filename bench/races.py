@@ -448,10 +448,11 @@ def main() -> None:
 
 
 def write_docs(text: str) -> None:
-    """Keep the last results where readers find them."""
+    """Keep the last results where readers find them; what other programs measured stands below the second mark."""
     place = HERE.parent / "docs" / "reference" / "benchmarks.md"
-    head, mark, _ = place.read_text().partition("<!-- results -->\n")
-    place.write_text(head + mark + text)
+    head, begin, rest = place.read_text().partition("<!-- results -->\n")
+    _, end, tail = rest.partition("<!-- end of results -->\n")
+    place.write_text(head + begin + text + "\n" + end + tail)
 
 
 if __name__ == "__main__":
