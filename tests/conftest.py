@@ -27,6 +27,9 @@ def pytest_configure(config: pytest.Config) -> None:
     given = config.getoption("--seed")
     worker = getattr(config, "workerinput", {})
     config.stash[_SEED] = worker.get("seed", random.randrange(1, 10**6) if given is None else given)
+    # A shell starts background jobs with SIGINT ignored, which all children inherit; tests of Ctrl-C would wait for ever.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 _SEED = pytest.StashKey[int]()
