@@ -100,6 +100,32 @@ def test_a_load_may_die_before_any_of_its_steps(memory_dir: Path, variant: str) 
     assert gaps <= 1
 
 
+@pytest.mark.parametrize("variant", [name for name, (_, _, exchange) in VARIANTS.items() if exchange])
+def test_a_load_that_died_is_published_once_though_another_job_came_between(memory_dir: Path, variant: str) -> None:
+    mode, options, exchange = VARIANTS[variant]
+    load = crashing.load_of(mode, options, "the-load", PARTS[0].schema, one_part=variant.startswith("one part"))
+    root = memory_dir / "lake"
+    lake = _begin(root, options)
+    _run(lake, load, 0, exchange)
+    steps = int(Path(f"{root}.steps").read_text())
+    published = 0
+
+    # One more than there are steps: it lived, but nobody noted it.
+    for die_at in range(max(1, steps - 12), steps + 2):
+        lake = _begin(root, options)
+        _run(lake, load, die_at, exchange)
+        was_published = _seen(lake) == NEW[mode]
+        published += was_published
+        lake.put(orders(9), mode=Mode.APPEND, job="another", options=options)
+        crashing.load_whole(lake, load, _parts(load))
+
+        # A replace that had not been published comes after the other job, and leaves nothing of it.
+        stays = was_published or mode is not Mode.REPLACE
+        assert lake.rows() == [*NEW[mode], *([(9, "x")] if stays else [])], f"step {die_at} of {steps}"
+        assert _left(lake) == [], f"step {die_at} of {steps}"
+    assert published
+
+
 @pytest.mark.parametrize("one_part", [False, True])
 def test_the_next_load_ends_what_a_dead_one_began_without_an_exchange(memory_dir: Path, one_part: bool) -> None:
     root = memory_dir / "lake"

@@ -43,8 +43,26 @@ class DataFile:
 
 
 @dataclass(frozen=True)
+class Delivered:
+    """A load that was published, and the ledger of its parts: rows and bytes of each."""
+
+    job: str
+    load_id: str
+    parts: Mapping[str, tuple[int, int]]
+    published: Published
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Delivered:
+        return cls(value["job"], value["load_id"], _parts(value["parts"]), _published(value["published"]))
+
+
+@dataclass(frozen=True)
 class Manifest:
-    """One version of one table. `generation` counts versions; `parts` is the ledger of the load that made this one."""
+    """One version of one table. `generation` counts versions; `parts` is the ledger of the load that made this one.
+
+    `earlier` is the last load of each other job, the newest last: a job that died before it could note that its load was
+    published learns so here, although another job was published since.
+    """
 
     table: TableName
     settings: FormatSettings
@@ -58,6 +76,15 @@ class Manifest:
     previous_load_id: str = ""
     parts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     published: Published | None = None
+    earlier: tuple[Delivered, ...] = ()
+
+    @property
+    def delivered(self) -> tuple[Delivered, ...]:
+        """The last load of each job, that of this version last."""
+        if self.published is None:
+            return self.earlier
+        others = (one for one in self.earlier if one.job != self.job)
+        return (*others, Delivered(self.job, self.load_id, self.parts, self.published))
 
     @property
     def rows(self) -> int:
@@ -90,6 +117,7 @@ def to_text(manifest: Manifest) -> str:
         "files": [vars(file) for file in manifest.files],
         "parts": {part: list(sizes) for part, sizes in manifest.parts.items()},
         "published": vars(manifest.published) if manifest.published else None,
+        "earlier": [{**vars(one), "published": vars(one.published)} for one in manifest.earlier],
         "arrow_schema": base64.b64encode(schema).decode(),
     }
     return "{\n" + ",\n".join(f' "{name}": {_lines(one)}' for name, one in value.items()) + "\n}\n"
@@ -120,9 +148,18 @@ def from_text(text: str) -> Manifest:
         job=value["job"],
         generation=value["generation"],
         previous_load_id=value["previous_load_id"],
-        parts={part: (sizes[0], sizes[1]) for part, sizes in value["parts"].items()},
-        published=Published(**{**published, "notes": tuple(published["notes"])}) if published else None,
+        parts=_parts(value["parts"]),
+        published=_published(published) if published else None,
+        earlier=tuple(Delivered.from_json(one) for one in value.get("earlier", ())),
     )
+
+
+def _parts(value: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    return {part: (sizes[0], sizes[1]) for part, sizes in value.items()}
+
+
+def _published(value: Mapping[str, Any]) -> Published:
+    return Published(**{**value, "notes": tuple(value["notes"])})
 
 
 def read_manifest(path: str) -> Manifest | None:

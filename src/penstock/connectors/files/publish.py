@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from penstock.connectors._formats.registry import format_named
 from penstock.connectors._formats.suffixes import data_suffix
 from penstock.connectors.files import staging as stage
-from penstock.connectors.files.manifest import DataFile, Manifest, to_text, write_text
+from penstock.connectors.files.manifest import DataFile, Delivered, Manifest, to_text, write_text
 from penstock.connectors.files.merge import Merge, merged
 from penstock.connectors.files.outfile import OutFile
 from penstock.connectors.files.root import MANIFEST, Root
@@ -29,6 +29,9 @@ from penstock.connectors.files.version import VersionFile, all_or_none, files_of
 from penstock.core.errors import CountMismatch
 from penstock.core.load import Expected, Load, Published
 from penstock.core.names import TableName
+
+# Jobs whose last load of a table is remembered; more than ever share one.
+_MOST_EARLIER = 32
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,9 @@ def publish(target: Target, load: Load, expected: Expected, check_stop: Callable
     """Make the load visible. A crash at any point leaves the old version or the new one in place; calling it again ends
     what was begun. Raises CountMismatch, changing nothing."""
     staging = stage.staging_of(target.root, load)
-    if target.is_published:
-        assert target.manifest is not None
-        assert target.manifest.published is not None
-        retire(target, staging)
-        return replace(target.manifest.published, again=True)
+    if target.delivered is not None:
+        finish(target, staging)
+        return replace(target.delivered.published, again=True)
     stage.prepared(staging, load)
     ledger = stage.marks(staging)
     check_counts(target, ledger, expected)
@@ -144,7 +145,14 @@ def manifest_of(target: Target, version: NewVersion, ledger: list[Mark]) -> Mani
         previous_load_id=target.manifest.load_id if target.manifest else "",
         parts={mark.part: (mark.rows, mark.size_bytes) for mark in ledger},
         published=version.published,
+        earlier=_earlier(target),
     )
+
+
+def _earlier(target: Target) -> tuple[Delivered, ...]:
+    """What the new version's manifest keeps of other jobs' loads."""
+    known = target.manifest.delivered if target.manifest else ()
+    return tuple(one for one in known if one.job != target.load.job)[-_MOST_EARLIER:]
 
 
 def _build(target: Target, staging: Staging, version: NewVersion, manifest: Manifest) -> None:
@@ -192,6 +200,14 @@ def recover(root: Root, staging: Staging, table: TableName) -> None:
             os.rename(staging.away, staging.version)
         else:
             os.rename(staging.away, target_path)
+
+
+def finish(target: Target, staging: Staging) -> None:
+    """What a published load may have left to do: its own version may have been replaced by now. May be repeated."""
+    if target.is_published:
+        retire(target, staging)
+    else:
+        stage.remove(staging)
 
 
 def retire(target: Target, staging: Staging) -> None:

@@ -11,7 +11,7 @@ from penstock.connectors._formats.settings import FormatSettings
 from penstock.connectors._formats.suffixes import data_suffix, written_suffix
 from penstock.connectors.files.evolve import changes, evolved
 from penstock.connectors.files.listing import FileSet, file_set
-from penstock.connectors.files.manifest import Manifest
+from penstock.connectors.files.manifest import Delivered, Manifest
 from penstock.connectors.files.naming import file_name
 from penstock.connectors.files.options import FileOptions, listed
 from penstock.connectors.files.root import Root
@@ -43,7 +43,14 @@ class Target:
 
     @property
     def is_published(self) -> bool:
+        """Whether the version that is there is this load's."""
         return self.manifest is not None and self.manifest.load_id == self.load.load_id
+
+    @property
+    def delivered(self) -> Delivered | None:
+        """How this load was published, where it was: as the version that is there, or before it."""
+        known = self.manifest.delivered if self.manifest else ()
+        return next((one for one in known if one.load_id == self.load.load_id), None)
 
     @property
     def suffix(self) -> str:
@@ -91,9 +98,10 @@ class Target:
 
     def published_part(self, part: str) -> Written | None:
         """What a part of this load wrote, where the load is published already."""
-        if self.manifest is None or not self.is_published or part not in self.manifest.parts:
+        delivered = self.delivered
+        if delivered is None or part not in delivered.parts:
             return None
-        rows, size_bytes = self.manifest.parts[part]
+        rows, size_bytes = delivered.parts[part]
         return Written(rows, size_bytes, again=True)
 
     def steps(self) -> list[str]:
@@ -133,8 +141,7 @@ def target_of(options: FileOptions, load: Load, existing: Existing | None = None
     _check_load(load, options)
     target = Target(options, load, settings, layout, partition_by, None, (), load.columns)
     target = existing.added(target)
-    if target.is_published:
-        assert target.manifest is not None
+    if target.manifest is not None and target.delivered is not None:
         return replace(target, columns=target.manifest.columns)
     _check_existing(target)
     return replace(target, columns=evolved(load, _existing_columns(target, existing)))

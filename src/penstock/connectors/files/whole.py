@@ -25,6 +25,7 @@ from penstock.connectors.files.publish import (
     NewVersion,
     carry_over,
     check_counts,
+    finish,
     manifest_of,
     new_version,
     recover,
@@ -85,10 +86,9 @@ class WholeLoads:
         else:
             recover(self._options.root, staging, load.table)
             target = target_of(self._options, load)
-            if target.manifest is not None and target.is_published:
-                assert target.manifest.published is not None
-                retire(target, staging)
-                return replace(target.manifest.published, again=True)
+            if target.delivered is not None:
+                finish(target, staging)
+                return replace(target.delivered.published, again=True)
             manifest = self._fitted(target, staging, expected, fresh[1] if fresh else None)
         replace_folder(staging.version, target.path)
         retire(target, staging)

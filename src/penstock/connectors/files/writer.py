@@ -47,7 +47,7 @@ class FilesWriter:
             if is_whole(self._options, load):
                 return
             target = self._target(load)
-            if not target.is_published:
+            if target.delivered is None:
                 stage.create(stage.staging_of(root, load), target.plan())
 
     def write(self, load: Load, part: str, batches: Iterator[pa.RecordBatch]) -> Written:

@@ -76,11 +76,10 @@ class Publish:
             assert target.manifest.published is not None
             self._retire(target.manifest, look.unlisted, staging)
             return replace(target.manifest.published, again=True)
-        held = stage.held(self.root, staging)
-        word = stage.word_of(self.root, staging) if held.has_word else None
-        if word is not None and word.published is not None:
+        if target.delivered is not None:
             stage.remove(self.root, staging)
-            return replace(word.published, again=True)
+            return replace(target.delivered.published, again=True)
+        held = stage.held(self.root, staging)
         if not held.is_prepared:
             raise stage.not_prepared(self.load)
         ledger = stage.marks(self.root, held, self.check_stop)
@@ -89,19 +88,10 @@ class Publish:
         version = self._new_version(target, staging, ledger)
         manifest = manifest_of(target, version, list(ledger))
         self._copy(target, version)
-        self._keep_word(target.manifest)
         self._swap(target, staging, manifest, look.version)
         before = target.manifest.files if target.manifest else ()
         self._retire(manifest, (*look.unlisted, *(os.path.join(target.path, file.path) for file in before)), staging)
         return version.published
-
-    def _keep_word(self, manifest: Manifest | None) -> None:
-        """What is about to be swapped out may be the work of a load that died before it removed its staging."""
-        if manifest is not None:
-            before = replace(self.load, load_id=manifest.load_id, job=manifest.job)
-            staging = stage.staging_of(self.root, before)
-            if stage.plan_of(self.root, staging) is not None:
-                stage.keep_word(self.root, staging, manifest)
 
     def _new_version(self, target: Target, staging: Staging, ledger: list[ObjectMark]) -> NewVersion:
         old = old_files(target, self.check_stop)

@@ -95,10 +95,6 @@ class Held:
     def is_prepared(self) -> bool:
         return f"{self.staging.path}/{_PLAN}" in self.sizes
 
-    @property
-    def has_word(self) -> bool:
-        return f"{self.staging.path}/{_WORD}" in self.sizes
-
 
 def held(root: Prefix, staging: Staging) -> Held:
     return Held(staging, {stored.key: stored.size_bytes for stored in root.bucket.objects(staging.path)})

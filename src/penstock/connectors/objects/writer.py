@@ -48,7 +48,7 @@ class ObjectsWriter:
             else:
                 stage.remove(self._root, found)
         target = self._target(load)
-        if not target.is_published:
+        if target.delivered is None:
             stage.create(self._root, staging, target.plan())
 
     def write(self, load: Load, part: str, batches: Iterator[pa.RecordBatch]) -> Written:
