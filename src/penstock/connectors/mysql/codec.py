@@ -71,7 +71,8 @@ class Rows:
         """Raises SourceChanged where a column comes in a type that does not go into its carrier."""
         if len(self.fields) != len(self.schema):
             raise SourceChanged(
-                f"cannot read {self.what}: it gives {len(self.fields)} columns", "start it again (--fresh)"
+                f"cannot read {self.what}: it gives {len(self.fields)} columns, not {len(self.schema)}",
+                "its columns were changed since it was described: copy it while they stay as they are",
             )
         columns = []
         for field, info in zip(self.schema, self.fields, strict=True):
@@ -87,7 +88,7 @@ class Rows:
             raise SourceChanged(
                 f"cannot read {self.what}: column {name!r} comes as type {self.fields[at].wire} of the protocol, which does not"
                 f" go into {self.schema.field(at).type}",
-                "the column was changed since it was described: start it again (--fresh)",
+                "the column was changed since it was described: copy it while its columns stay as they are",
             ) from error
 
     def wrong(self, error: ValueError) -> DataError:
