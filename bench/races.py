@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 import psycopg
@@ -182,7 +183,7 @@ def to_parquet(arena: Arena, table: str, dlt_rounds: int) -> Race:
                     dlt_rounds,
                 )
             )
-    return Race(f"to-parquet-{table}", f"PostgreSQL to Parquet, {table}", found)
+    return Race(f"to-parquet-{table}", f"PostgreSQL to Parquet, {tables.TITLES[table]}", found)
 
 
 def to_postgres(arena: Arena, table: str, dlt_rounds: int) -> Race:
@@ -240,7 +241,7 @@ def to_postgres(arena: Arena, table: str, dlt_rounds: int) -> Race:
                 dlt_rounds,
             )
         )
-    return Race(f"to-postgres-{table}", f"PostgreSQL to PostgreSQL, {table}", found)
+    return Race(f"to-postgres-{table}", f"PostgreSQL to PostgreSQL, {tables.TITLES[table]}", found)
 
 
 def _definition(arena: Arena, table: str) -> str:
@@ -295,7 +296,7 @@ def from_parquet(arena: Arena, table: str) -> Race:
                     check,
                 )
             )
-    return Race(f"from-parquet-{table}", f"Parquet to PostgreSQL, {table}", found)
+    return Race(f"from-parquet-{table}", f"Parquet to PostgreSQL, {tables.TITLES[table]}", found)
 
 
 def small_tables(arena: Arena) -> Race:
@@ -388,11 +389,15 @@ def table(race: Race, rows: list[Row]) -> str:
             continue
         result = row.wrong or ("" if row.floor else "equal")
         lines.append(
-            f"| {row.name} | {row.median('client_cpu_s'):.2f} + {row.median('server_cpu_s'):.2f} = {row.median('cpu_s'):.2f} "
+            f"| {_cell(row.name)} | {row.median('client_cpu_s'):.2f} + {row.median('server_cpu_s'):.2f} = {row.median('cpu_s'):.2f} "
             f"| {row.median('cpu_s') / ours.median('cpu_s'):.2f} | {row.median('wall_s'):.2f} "
-            f"| {row.median('wall_s') / ours.median('wall_s'):.2f} | {row.median('peak_bytes') / 2**20:.0f} | {result or 'floor'} |"
+            f"| {row.median('wall_s') / ours.median('wall_s'):.2f} | {row.median('peak_bytes') / 2**20:.0f} | {_cell(result or 'floor')} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def machine() -> str:
@@ -433,7 +438,9 @@ def main() -> None:
             *(from_parquet(arena, name) for name in ("mixed15", "numbers5")),
             small_tables(arena),
         ]
-        text = [f"Measured on {machine()}; PostgreSQL {server.version}, server durability as installed.", ""]
+        how = f"Medians of {chosen.rounds} rounds, dlt {chosen.dlt_rounds}; ratios are to Penstock with one worker."
+        where = f"{machine()}; PostgreSQL {server.version}, server durability as installed"
+        text = [f"Measured {date.today()} on {where}. {how}", ""]
         for race in races:
             if not chosen.race or any(part in race.name for part in chosen.race):
                 if race.name.startswith("from-parquet"):

@@ -32,6 +32,9 @@ SELECT i::bigint AS id, random() AS a, random() * 1000 AS b, (i * 31 %% 1000003)
 FROM generate_series(1::bigint, %(rows)s) AS i
 """
 
+# With the numbers of rows that the races take unless told otherwise.
+TITLES = {"mixed15": "15 mixed columns (1M rows)", "numbers5": "5 numbers (5M rows)"}
+
 SMALL = """
 CREATE TABLE small.t{number:03d} AS
 SELECT i AS id, 'row ' || i AS label, (i * {number})::numeric(12,2) AS amount, now()::timestamptz(0) AS at
