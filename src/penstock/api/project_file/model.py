@@ -223,7 +223,9 @@ class TableKeys(Keys, is_open=True):
     """What may be said of one table, and of all tables of a job."""
 
     target_name = Key(
-        text(), "the target's name, built from {database}, {schema} and {table}; by default the source's", ""
+        text(),
+        "the target's name, built from {database}, {schema} and {table}; by default the source's (schema_table in SQLite)",
+        "",
     )
     mode = Key(
         one_of("replace", "append", "upsert", "delete_insert", "insert_only"),
